@@ -1,0 +1,32 @@
+# `make demo` and `make test` do everything on a fresh machine: environment, install, run.
+
+PYTHON ?= python3
+ARGS ?=
+INSTALLED := .venv/installed
+SPELLED := patchseg tests benchmarks docs notebooks .github $(wildcard *.md)
+
+.PHONY: demo test lint bench docs
+
+demo: $(INSTALLED)
+	.venv/bin/patchseg demo demo
+
+# pytest's 5 says that the marks in ARGS fit no test.
+test: $(INSTALLED)
+	.venv/bin/pytest $(ARGS) || test $$? -eq 5
+
+lint: $(INSTALLED)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/codespell $(SPELLED)
+
+bench: $(INSTALLED)
+	for script in benchmarks/*.py; do .venv/bin/python "$$script" || exit 1; done
+
+docs: $(INSTALLED)
+	.venv/bin/python docs/generate.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,101 @@
+"""patchseg learns to segment images from a handful of labelled ones.
+
+Every verb of the command line is a function here: `synth`, `prepare`, `train`, `infer`, `evaluate`, `report`, `demo`.
+They take paths and their section of the parameters and return the path of what they wrote:
+
+    >>> import patchseg
+    >>> patchseg.TrainParameters(epochs=5).batch
+    16
+
+Importing this module imports nothing heavy; each name is loaded when it is first used.
+"""
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "synth": "patchseg.synth",
+    "prepare": "patchseg.patches.prepare",
+    "train": "patchseg.training.train",
+    "infer": "patchseg.inference.infer",
+    "evaluate": "patchseg.evaluation.evaluate",
+    "report": "patchseg.evaluation.report",
+    "demo": "patchseg.demo",
+    "load": "patchseg.parameters",
+    "DataParameters": "patchseg.parameters",
+    "PrepareParameters": "patchseg.parameters",
+    "ModelParameters": "patchseg.parameters",
+    "TrainParameters": "patchseg.parameters",
+    "InferParameters": "patchseg.parameters",
+    "EvaluateParameters": "patchseg.parameters",
+    "SynthParameters": "patchseg.parameters",
+    "PatchsegError": "patchseg.errors",
+    "Progress": "patchseg.progress",
+}
+
+__all__ = [
+    "DataParameters",
+    "EvaluateParameters",
+    "InferParameters",
+    "ModelParameters",
+    "PatchsegError",
+    "PrepareParameters",
+    "Progress",
+    "SynthParameters",
+    "TrainParameters",
+    "__version__",
+    "demo",
+    "evaluate",
+    "infer",
+    "load",
+    "prepare",
+    "report",
+    "synth",
+    "train",
+]
+
+if TYPE_CHECKING:
+    from patchseg.demo import demo
+    from patchseg.errors import PatchsegError
+    from patchseg.evaluation.evaluate import evaluate
+    from patchseg.evaluation.report import report
+    from patchseg.inference.infer import infer
+    from patchseg.parameters import (
+        DataParameters,
+        EvaluateParameters,
+        InferParameters,
+        ModelParameters,
+        PrepareParameters,
+        SynthParameters,
+        TrainParameters,
+        load,
+    )
+    from patchseg.patches.prepare import prepare
+    from patchseg.progress import Progress
+    from patchseg.synth import synth
+    from patchseg.training.train import train
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'patchseg' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Package(types.ModuleType):
+    """Keeps `patchseg.synth` the function: importing the module of the same name would put itself in its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        same = name in _HOME and isinstance(value, types.ModuleType)
+        super().__setattr__(name, getattr(value, name) if same else value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,291 @@
+"""The models of parameters.json: one class a section, one field a parameter.
+
+From a field come the flag on the command line, its help, the JSON schema and the table in the README. Values are
+gathered as defaults < automatic plan < file < flags and validated once; each remembers where it came from. A
+field whose default is None is left to the plan (`planned`), to the data, or off, as its description says.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from patchseg.errors import UsageError, listing
+from patchseg.section import Color, Duration, Section, sentences, setting
+
+FILE = "parameters.json"
+
+Model = Literal["unet"]
+Norm = Literal["batch", "group", "none"]
+Loss = Literal["ce", "dice", "ce+dice"]
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["constant", "step", "onecycle"]
+Window = Literal["flat", "gaussian", "hann"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
+MaskStyle = Literal["index", "rgb"]
+Format = Literal["auto", "png", "tiff"]
+
+
+class ClassParameters(Section):
+    """One class: its name and how its pixels look in a mask."""
+
+    name: str = setting(..., "name of the class", min_length=1)
+    value: int | None = setting(
+        None, "its value in index masks; its place in the list when left out", ge=0, le=255
+    )
+    color: Color | None = setting(None, 'its colour in colour-coded masks and in outputs, "#rrggbb"')
+
+    @classmethod
+    def coerce(cls, value: Any) -> Any:
+        """Let a bare name stand for a class."""
+        return {"name": value} if isinstance(value, str) else value
+
+
+Class = Annotated[
+    ClassParameters, BeforeValidator(ClassParameters.coerce, json_schema_input_type=str | ClassParameters)
+]
+
+
+class DataParameters(Section):
+    """What the images are and what the pixels of a mask mean."""
+
+    section: ClassVar[str] = "data"
+    images: str | None = setting(
+        None, "folder of images, or a list file with an `image mask` pair a line", flag=False
+    )
+    masks: str | None = setting(None, "folder of masks", flag=False)
+    classes: list[Class] | None = setting(
+        None,
+        "the classes in order: names, or {name, value, color}; derived from the masks when left out",
+        flag=False,
+    )
+
+
+class PrepareParameters(Section):
+    """How patches are cut."""
+
+    section: ClassVar[str] = "prepare"
+    output: str = setting("patches.h5", "the file of patches to write", short="-o")
+    patch: int = setting(96, "side of the square patches, in pixels", ge=8)
+    per_image: int = setting(20, "patches cut out of each image, before flips", ge=1)
+    foreground: float = setting(
+        0.33, "share of patches centred on a pixel of a class drawn evenly from the image's", ge=0, le=1
+    )
+    flips: bool = setting(True, "store all four flips of each training patch")
+    validation: float = setting(0.2, "share of the images kept for validation", ge=0, lt=1)
+    val_images: str | None = setting(None, "folder of validation images, instead of a share")
+    val_masks: str | None = setting(None, "folder of their masks")
+    group: str | None = setting(
+        None, "regular expression; images whose names give the same match (or first group) stay on one side"
+    )
+    scale: float = setting(1.0, "work at this multiple of the images' size; undone in the masks", gt=0, le=8)
+    seed: int = setting(0, "seed of the split and of the patches", ge=0)
+
+
+class ModelParameters(Section):
+    """The network."""
+
+    section: ClassVar[str] = "model"
+    name: Model = setting("unet", "architecture", flag=False)
+    width: int | None = setting(None, "channels of the first level [auto: 32 on a GPU, 16 without]", ge=1)
+    levels: int | None = setting(
+        None,
+        "resolutions, the first included [auto: receptive field near the patch: 4 at 96, 5 at 200]",
+        ge=1,
+        le=8,
+    )
+    norm: Norm | None = setting(None, "normalization between layers [auto: batch, group below batches of 8]")
+
+
+class TrainParameters(Section):
+    """How the network learns."""
+
+    section: ClassVar[str] = "train"
+    name: str | None = setting(None, "name of the run [auto: the stem of the patches' file]")
+    epochs: int = setting(100, "passes over the patches", short="-e", ge=1)
+    steps: int | None = setting(
+        None, "batches in all, in place of epochs; with --time, the most of them", ge=1
+    )
+    epoch_steps: int | None = setting(
+        None,
+        "batches an epoch, each epoch ends with a validation [auto: one pass, or a twentieth of the run]",
+        ge=1,
+    )
+    time: Duration | None = setting(None, "wall-clock budget such as 5m; the schedule is fitted into it")
+    batch: int = setting(16, "patches a step", short="-b", ge=1)
+    rate: float | None = setting(
+        None, "(highest) learning rate [auto: 0.004, from width 32 on 0.002; sgd 0.01]", short="-l", gt=0
+    )
+    loss: Loss = setting("ce+dice", "what is minimized")
+    class_weights: Literal["balanced"] | list[Annotated[float, Field(ge=0)]] | None = setting(
+        None, 'weight of each class in the loss: "balanced", or a number a class'
+    )
+    optimizer: Optimizer = setting("adamw", "optimizer")
+    momentum: float = setting(0.9, "momentum of sgd", ge=0, lt=1)
+    weight_decay: float = setting(0.01, "weight decay", ge=0)
+    schedule: Schedule = setting("onecycle", "course of the learning rate")
+    clip: float = setting(5.0, "largest norm of the gradient; 0 for any", ge=0)
+    weights: str | None = setting(None, "checkpoint whose weights to start from")
+    seed: int = setting(0, "seed of the initial weights and of the order of the patches", ge=0)
+    device: Device = setting("auto", "where to compute")
+    precision: Precision = setting("auto", "arithmetic of the network [auto: bf16 on CUDA where it has it]")
+    threads: int | None = setting(None, "threads of the CPU [auto: all cores]", ge=1)
+    deterministic: bool = setting(False, "bit-exact on CUDA too, at some cost in speed")
+
+
+class InferParameters(Section):
+    """How images become masks."""
+
+    section: ClassVar[str] = "infer"
+    images: list[str] | None = setting(None, "files, folders or globs", flag=False)
+    checkpoint: str | None = setting(None, "checkpoint, such as checkpoints/NAME/best.pt", short="-m")
+    output: str = setting("masks", "folder of the masks to write", short="-o")
+    tile: int | None = setting(
+        None, "side of the square tiles, in pixels [auto: the patch of the training]", ge=8
+    )
+    overlap: float = setting(0.5, "share of a tile that its neighbour covers too", ge=0, lt=1)
+    blend: Window = setting("flat", "weights of a tile's pixels in the average of probabilities")
+    format: Format = setting("auto", "of the masks [auto: PNG, TIFF above 16 megapixels]")
+    probabilities: bool = setting(False, "write the probabilities too: a channel a class, float16 TIFF")
+    overlay: bool = setting(False, "write the image with the mask over it too")
+    device: Device = setting("auto", "where to compute")
+    precision: Precision = setting("auto", "arithmetic of the network [auto: bf16 on CUDA where it has it]")
+    threads: int | None = setting(None, "threads of the CPU [auto: all cores]", ge=1)
+
+
+class EvaluateParameters(Section):
+    """Where masks are held against the truth."""
+
+    section: ClassVar[str] = "evaluate"
+    masks: str | None = setting(None, "folder of predicted masks", flag=False)
+    truth: str | None = setting(None, "folder of true masks", flag=False)
+    output: str | None = setting(
+        None, "folder for scores.json and scores.csv [auto: the folder of the masks]", short="-o"
+    )
+
+
+class SynthParameters(Section):
+    """The synthetic data set of lines and ellipses."""
+
+    section: ClassVar[str] = "synth"
+    train: int = setting(100, "training images", ge=0)
+    test: int = setting(10, "test images", ge=0)
+    height: int = setting(400, "rows of an image", ge=16)
+    width: int = setting(200, "columns of an image", ge=16)
+    seed: int = setting(0, "seed; equal seeds give equal files", ge=0)
+    mask_style: MaskStyle = setting("index", "masks as palette PNG of class indices, or colour-coded RGB")
+    large: int | None = setting(
+        None, "write one square image of so many rows, and its mask, as tiled TIFF", ge=256
+    )
+
+
+class Parameters(Section):
+    """All of parameters.json."""
+
+    data: DataParameters = DataParameters()
+    prepare: PrepareParameters = PrepareParameters()
+    model: ModelParameters = ModelParameters()
+    train: TrainParameters = TrainParameters()
+    infer: InferParameters = InferParameters()
+    evaluate: EvaluateParameters = EvaluateParameters()
+    synth: SynthParameters = SynthParameters()
+
+    def sections(self) -> list[Section]:
+        """Return the sections in the order of the work."""
+        return [getattr(self, name) for name in type(self).model_fields]
+
+
+def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Parameters:
+    """Read parameters.json, lay the flags over it and validate the whole once.
+
+    Args:
+        file: The file, or None for ./parameters.json where there is one.
+        flags: Values by full key, such as {"train.rate": 0.01}.
+
+    Raises:
+        UsageError: The file is missing or no JSON, or values are wrong; every mistake is named.
+    """
+    if file is None and Path(FILE).exists():
+        file = Path(FILE)
+    tree = _read(file) if file else {}
+    sources = {
+        f"{section}.{key}": str(file)
+        for section, keys in tree.items()
+        if isinstance(keys, dict)
+        for key in keys
+    }
+    for key, value in (flags or {}).items():
+        section, name = key.split(".")
+        # A section that is no object is left as it is for the validation to name.
+        if isinstance(tree.setdefault(section, {}), dict):
+            tree[section][name] = value
+            sources[key] = "flag"
+    try:
+        parameters = Parameters.model_validate(tree)
+    except ValidationError as error:
+        told = sentences(error, sources, str(file or FILE), known=_fields_at)
+        raise UsageError(listing(told)) from None
+    for part in parameters.sections():
+        mine = {
+            key.split(".")[1]: source for key, source in sources.items() if key.split(".")[0] == part.section
+        }
+        part._sources = mine
+    return parameters
+
+
+def effective(*sections: Section) -> dict[str, dict[str, Any]]:
+    """Return {key: {value, source}} of some sections, as parameters.effective.json holds it.
+
+    >>> effective(EvaluateParameters(truth="t"))["evaluate.truth"]
+    {'value': 't', 'source': 'call'}
+    """
+    return {
+        f"{section.section}.{name}": {"value": value, "source": section.source(name)}
+        for section in sections
+        for name, value in section.model_dump(mode="json").items()
+    }
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of parameters.json, for editors that complete and check."""
+    tree = Parameters.model_json_schema()
+    for model in [tree, *tree["$defs"].values()]:
+        model["patternProperties"] = {"^//": {}}
+        for field in model["properties"].values():
+            field.pop("short", None), field.pop("flag", None)
+    tree["properties"]["$schema"] = {"type": "string"}
+    return tree
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8-sig"))  # Windows editors put a mark first
+    except OSError as error:
+        raise UsageError(
+            f"{file}: cannot be read ({error.strerror}); check the path given to --parameters"
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"{file}: is no JSON ({error}); mend it there") from None
+    if not isinstance(tree, dict):
+        raise UsageError(
+            f'{file}: holds a {type(tree).__name__}; it should hold {{"data": ..., "train": ...}}'
+        )
+    return dict(_uncomment(tree))
+
+
+def _uncomment(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {
+            key: _uncomment(value)
+            for key, value in tree.items()
+            if key != "$schema" and not key.startswith("//")
+        }
+    return [_uncomment(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def _fields_at(path: list[str]) -> list[str]:
+    """Return the keys that are known at a place in the tree, such as ["train"] or ["data", "classes", "0"]."""
+    models: list[Any] = [Parameters, Parameters.model_fields[path[0]].annotation] if path else [Parameters]
+    return list(ClassParameters.model_fields if len(path) > 1 else models[-1].model_fields)

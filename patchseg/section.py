@@ -1,0 +1,131 @@
+"""What the sections of parameters.json are made of: settings, durations, and values that know their sources.
+
+And the words for what is wrong in them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
+
+from patchseg.errors import did_you_mean
+
+
+def setting(default: Any, help: str, *, short: str = "", flag: bool = True, **limits: Any) -> Any:
+    """Return a pydantic field with its help, its one-letter flag, and whether it has a flag at all."""
+    return Field(default, description=help, json_schema_extra={"short": short, "flag": flag}, **limits)
+
+
+def seconds(value: Any) -> Any:
+    """Turn a duration such as "90s", "5m" or "1.5h" into seconds; numbers are seconds already.
+
+    >>> seconds("5m"), seconds("1.5h"), seconds(20)
+    (300.0, 5400.0, 20)
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value)
+    if match is None:
+        raise ValueError('should be a duration such as "90s", "5m" or "1.5h"')
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def color(value: str) -> str:
+    """Return a colour that is one.
+
+    >>> color("#E69F00")
+    '#E69F00'
+    """
+    if not re.fullmatch("#[0-9a-fA-F]{6}", value):
+        raise ValueError('should be a colour such as "#e69f00"')
+    return value
+
+
+Color = Annotated[str, AfterValidator(color)]
+Positive = Annotated[float, Field(gt=0)]
+Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]
+
+
+class Section(BaseModel):
+    """A section of parameters.json: immutable values that know their sources."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
+    section: ClassVar[str] = ""
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def source(self, name: str) -> str:
+        """Return where a value came from: a file or flag, "plan", "call" (set in Python) or "default"."""
+        return self._sources.get(name) or ("call" if name in self.model_fields_set else "default")
+
+    def planned(self, **values: Any) -> Self:
+        """Return a copy in which the automatic plan fills the fields that nobody has set."""
+        return self.replaced(
+            {name: value for name, value in values.items() if getattr(self, name) is None}, "plan"
+        )
+
+    def replaced(self, values: dict[str, Any], source: str) -> Self:
+        """Return a copy with other values, which come from `source`."""
+        copy = self.model_copy(update=values)
+        copy._sources = {name: self.source(name) for name in type(self).model_fields} | dict.fromkeys(
+            values, source
+        )
+        return copy
+
+
+def sentences(
+    error: ValidationError, sources: dict[str, str], file: str, *, known: Callable[[list[str]], Iterable[str]]
+) -> list[str]:
+    """Tell each mistake as `file: key what it should be (got ...)`, or `--flag ...`.
+
+    Args:
+        error: What pydantic found.
+        sources: Where each full key came from: a file or "flag".
+        file: Where the others came from.
+        known: The keys at a place in the tree.
+    """
+    return [
+        _sentence(mistake, sources, file, known)
+        for mistake in error.errors()
+        if not _is_of_other_kind(mistake)
+    ]
+
+
+def _sentence(
+    mistake: Any, sources: dict[str, str], file: str, known: Callable[[list[str]], Iterable[str]]
+) -> str:
+    path = [str(part) for part in mistake["loc"] if not _branch(part)]
+    where = sources.get(".".join(path[:2]), file)
+    # A flag is the last word of its key.
+    name = "--" + path[1].replace("_", "-") if where == "flag" else f"{where}: {'.'.join(path)}"
+    if mistake["type"] == "extra_forbidden":
+        return f"{name} is no parameter{did_you_mean(path[-1], known(path[:-1]))}"
+    if mistake["type"] == "missing":
+        return f"{name} is missing"
+    text = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("String", "text")
+    if mistake["type"] == "model_type":
+        text = "should be an object in braces"
+    return f"{name} {text} (got {json.dumps(mistake['input'], default=str)})"
+
+
+def _is_of_other_kind(mistake: Any) -> bool:
+    """Tell whether a value that may be a word or a list is blamed for not being the one that it is not."""
+    branch = next((_branch(part) for part in mistake["loc"] if _branch(part)), "")
+    given_list = isinstance(mistake["input"], list)
+    return mistake["type"] == "list_type" if branch == "list" else branch == "literal" and given_list
+
+
+def _branch(part: int | str) -> str:
+    """Return the kind that pydantic names, in brackets, where a value may be of several."""
+    return str(part).split("[")[0] if "[" in str(part) else ""
