@@ -1,0 +1,32 @@
+"""NumPy's .npy files: (H, W) or (H, W, C), read by window through a memory map."""
+
+from pathlib import Path
+
+import numpy as np
+
+from patchseg.errors import DataError
+from patchseg.imaging.source import ArraySource
+
+SUFFIXES = (".npy",)
+
+
+def accepts(head: bytes) -> bool:
+    """Tell whether a file that starts so is a .npy file."""
+    return head.startswith(b"\x93NUMPY")
+
+
+def open_source(path: Path) -> ArraySource:
+    """Open a .npy file by window.
+
+    Raises:
+        DataError: It is damaged, holds objects, or has other than two or three axes.
+    """
+    try:
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # noqa: BLE001 - the header is parsed as Python, which fails in many ways
+        raise DataError(f"{path}: is a damaged .npy file ({error}); write it again") from None
+    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "buif" or not pixels.size:
+        raise DataError(
+            f"{path}: holds {pixels.dtype} of shape {pixels.shape}; expected numbers of shape (H, W) or (H, W, C)"
+        )
+    return ArraySource(pixels.view(np.uint8) if pixels.dtype == bool else pixels)

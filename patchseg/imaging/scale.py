@@ -1,0 +1,118 @@
+"""Images at another size, by window: any box of the scaled image equals that box of the whole one.
+
+Resampling is separable with a triangle filter, as wide as a source pixel when enlarging (linear interpolation) and
+as wide as a target pixel when reducing, so that nothing aliases. Masks take the nearest pixel.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchseg.imaging.box import Box
+from patchseg.imaging.source import Array, ImageSource
+
+_BAND = 256  # target rows resampled at a time
+
+
+def scaled_length(length: int, scale: float) -> int:
+    """Return the scaled number of pixels, at least 1.
+
+    >>> scaled_length(401, 0.5)
+    200
+    """
+    return max(1, round(length * scale))
+
+
+def support(start: int, stop: int, length: int, target: int) -> tuple[int, int]:
+    """Return the range of source pixels, out of `length`, that the pixels start..stop of `target` depend on."""
+    step = length / target
+    radius = max(1.0, step)
+    first = math.floor((start + 0.5) * step - radius)
+    last = math.ceil((stop - 0.5) * step + radius)
+    return max(0, first), min(length, last)
+
+
+def weights(start: int, stop: int, length: int, target: int) -> NDArray[np.float32]:
+    """Return the matrix (stop - start, support) that resamples one axis.
+
+    >>> weights(0, 2, 4, 2)
+    array([[0.42857143, 0.42857143, 0.14285715, 0.        ],
+           [0.        , 0.14285715, 0.42857143, 0.42857143]], dtype=float32)
+    """
+    step = length / target
+    first, last = support(start, stop, length, target)
+    centres = (np.arange(start, stop) + 0.5) * step
+    pixels = np.arange(first, last) + 0.5
+    triangle = np.maximum(0.0, 1.0 - np.abs(pixels - centres[:, None]) / max(1.0, step))
+    return np.asarray(triangle / triangle.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def nearest(start: int, stop: int, length: int, target: int) -> NDArray[np.intp]:
+    """Return the source pixel nearest to each of the pixels start..stop of `target`."""
+    return np.asarray(np.minimum((np.arange(start, stop) + 0.5) * length / target, length - 1)).astype(
+        np.intp
+    )
+
+
+class ScaledSource:
+    """An image at another size; see `ImageSource`.
+
+    Args:
+        source: The image, which this takes over.
+        scale: Multiple of its size.
+        labels: Whether its pixels are labels, which take the nearest one.
+    """
+
+    def __init__(self, source: ImageSource, scale: float, *, labels: bool = False) -> None:
+        self._source, self._labels = source, labels
+        height, width, channels = source.shape
+        self.shape = (scaled_length(height, scale), scaled_length(width, scale), channels)
+        self.dtype: np.dtype[Any] = source.dtype
+        self.palette = source.palette
+
+    def read(self, box: Box) -> Array:
+        """Return the resampled pixels of a box, (h, w, C), in the source's dtype."""
+        tops = range(box.top, box.bottom, _BAND)
+        bands = [self._band(Box(top, box.left, min(_BAND, box.bottom - top), box.width)) for top in tops]
+        return np.concatenate(bands)
+
+    def valid(self, box: Box) -> NDArray[np.bool_] | None:
+        """Return where the nearest source pixel holds data, (h, w) bool, or None where all do."""
+        rows, columns, window = self._nearest(box)
+        mask = self._source.valid(window)
+        return None if mask is None else mask[rows[:, None], columns]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+    def __enter__(self) -> "ScaledSource":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _band(self, box: Box) -> Array:
+        if self._labels:
+            rows, columns, window = self._nearest(box)
+            return np.asarray(self._source.read(window)[rows[:, None], columns])
+        (height, width, _), (target_height, target_width, _) = self._source.shape, self.shape
+        top, bottom = support(box.top, box.bottom, height, target_height)
+        left, right = support(box.left, box.right, width, target_width)
+        pixels = self._source.read(Box(top, left, bottom - top, right - left)).astype(np.float32)
+        down = weights(box.top, box.bottom, height, target_height)
+        across = weights(box.left, box.right, width, target_width)
+        result: Array = np.einsum("ph,hwc,qw->pqc", down, pixels, across, optimize=True)
+        return result.astype(self.dtype) if self.dtype.kind == "f" else np.rint(result).astype(self.dtype)
+
+    def _nearest(self, box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp], Box]:
+        rows = nearest(box.top, box.bottom, self._source.shape[0], self.shape[0])
+        columns = nearest(box.left, box.right, self._source.shape[1], self.shape[1])
+        top, left = int(rows[0]), int(columns[0])
+        return (
+            rows - top,
+            columns - left,
+            Box(top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1),
+        )

@@ -1,0 +1,106 @@
+"""What every readable image offers, whatever its format: shape, dtype, and pixels by window."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchseg.imaging.box import Box
+
+Array = NDArray[Any]
+
+
+class ImageSource(Protocol):
+    """An open image. A context manager; coordinates are upright.
+
+    Attributes:
+        shape: (H, W, C) of what `read` gives of the whole image.
+        dtype: The dtype of its pixels.
+        palette: (K, 3) uint8 colours where the pixels are indices into them, else None.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    palette: NDArray[np.uint8] | None
+
+    def read(self, box: Box) -> Array:
+        """Return the raw pixels of a box inside the image, (h, w, C)."""
+        ...
+
+    def valid(self, box: Box) -> NDArray[np.bool_] | None:
+        """Return where the box holds data, (h, w) bool, or None where all of it does."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+    def __enter__(self) -> "ImageSource": ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class ArraySource:
+    """An image that lies in memory (or in a memory map), with its alpha channel beside it.
+
+    Args:
+        pixels: (H, W) or (H, W, C).
+        palette: (K, 3) uint8 colours when the pixels are indices.
+        alpha: (H, W); pixels of alpha 0 are no data.
+    """
+
+    def __init__(self, pixels: Array, *, palette: Array | None = None, alpha: Array | None = None) -> None:
+        self._pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
+        self._alpha = alpha if alpha is not None and not alpha.all() else None
+        height, width, channels = self._pixels.shape
+        self.shape = (height, width, channels)
+        self.dtype = self._pixels.dtype.newbyteorder("=")  # torch knows no other
+        self.palette = palette
+
+    def read(self, box: Box) -> Array:
+        """Return the raw pixels of a box inside the image, (h, w, C)."""
+        return np.ascontiguousarray(self._pixels[box.slices], self.dtype)
+
+    def valid(self, box: Box) -> NDArray[np.bool_] | None:
+        """Return where alpha is not 0, (h, w) bool, or None where all is opaque."""
+        return None if self._alpha is None else self._alpha[box.slices] > 0
+
+    def close(self) -> None:
+        """Let go of the pixels."""
+        self._pixels = self._pixels[:0]
+
+    def __enter__(self) -> "ArraySource":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class PaletteColors:
+    """A palette image seen in its colours: (h, w, 3) uint8 in place of indices."""
+
+    def __init__(self, source: ImageSource) -> None:
+        assert source.palette is not None
+        self.palette: NDArray[np.uint8] | None = None
+        self._source, self._colors = source, np.zeros((max(256, len(source.palette)), 3), np.uint8)
+        self._colors[: len(source.palette)] = source.palette
+        self.shape = (*source.shape[:2], 3)
+        self.dtype = np.dtype(np.uint8)
+
+    def read(self, box: Box) -> Array:
+        """Return the colours of a box inside the image, (h, w, 3) uint8."""
+        return self._colors[self._source.read(box)[:, :, 0]]
+
+    def valid(self, box: Box) -> NDArray[np.bool_] | None:
+        """Return where the box holds data, as the indices say."""
+        return self._source.valid(box)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+    def __enter__(self) -> "PaletteColors":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,189 @@
+"""Rows -> files: images that are written from top to bottom and appear whole or not at all."""
+
+import math
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchseg.imaging.files import whole
+from patchseg.imaging.source import Array
+
+PNG_PIXELS = 16 * 10**6  # above this a mask is a tiled TIFF, which can be read by window
+_TILE = 256
+
+
+class RowWriter(Protocol):
+    """Takes rows from top to bottom; a context manager that leaves no half file behind."""
+
+    def write(self, rows: Array) -> None:
+        """Append rows, (h, W) or (h, W, C)."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Finish the file, or remove it after an error."""
+        ...
+
+
+def open_writer(
+    path: Path, shape: tuple[int, ...], dtype: Any = np.uint8, *, palette: NDArray[np.uint8] | None = None
+) -> RowWriter:
+    """Return a writer by the suffix of the path: .png is held whole, .tif is streamed as deflated tiles.
+
+    Args:
+        path: Where the file shall appear.
+        shape: (H, W) or (H, W, C).
+        dtype: uint8 for PNG, anything for TIFF.
+        palette: (K, 3) uint8 colours of class indices.
+    """
+    writer = _PngWriter if path.suffix == ".png" else _TiffWriter
+    return writer(path, shape, np.dtype(dtype), palette)
+
+
+def palette_image(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
+    """Return class indices (H, W) as a Pillow image that carries its colours; 255 is gray."""
+    colors = np.full((256, 3), 128, np.uint8)
+    colors[: len(palette)] = palette
+    image = Image.fromarray(indices)
+    image.putpalette(colors.tobytes())
+    return image
+
+
+class _PngWriter:
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], palette: Array | None
+    ) -> None:
+        self._path, self._palette, self._top = path, palette, 0
+        self._pixels = np.empty(shape, dtype)
+
+    def write(self, rows: Array) -> None:
+        self._pixels[self._top : self._top + len(rows)] = rows
+        self._top += len(rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if kind is None:
+            pixels, palette = self._pixels, self._palette
+            assert self._top == len(pixels), f"{self._top} of {len(pixels)} rows written"
+            image = Image.fromarray(pixels) if palette is None else palette_image(pixels, palette)
+            with whole(self._path) as part:
+                image.save(part, "PNG")
+
+
+class _TiffWriter:
+    """Streams rows through a thread, because tifffile pulls tiles where we push rows."""
+
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], palette: Array | None
+    ) -> None:
+        self._shape, self._dtype = shape, dtype
+        self._options: dict[str, Any] = {"photometric": "minisblack"}
+        if palette is not None:
+            colors = np.full((3, 256), 128 * 257, np.uint16)
+            colors[:, : len(palette)] = palette.T.astype(np.uint16) * 257
+            self._options = {"photometric": "palette", "colormap": colors}
+        elif len(shape) == 3:
+            self._options = {
+                "photometric": "rgb" if shape[2] == 3 else "minisblack",
+                "planarconfig": "contig",
+            }
+        self._path, self._queue = path, queue.Queue[Array | None](maxsize=2)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._files = ExitStack()
+
+    def write(self, rows: Array) -> None:
+        self._put(rows)
+
+    def __enter__(self) -> Self:
+        self._part = self._files.enter_context(whole(self._path))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._put(None)
+                self._thread.join()
+                if self._failure:
+                    raise self._failure
+            except BaseException as failure:
+                self._files.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        else:
+            self._failure = self._failure or error
+            self._drain()
+        self._files.__exit__(kind, error, trace)
+
+    def _put(self, rows: Array | None) -> None:
+        while self._failure is None:
+            try:
+                self._queue.put(rows, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+        if rows is not None:
+            raise self._failure
+
+    def _drain(self) -> None:
+        """Let the thread end early: its tiles run out."""
+        while self._thread.is_alive():
+            try:
+                self._queue.put_nowait(None)
+            except queue.Full:
+                self._queue.get_nowait()
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            with tifffile.TiffWriter(
+                self._part, bigtiff=math.prod(self._shape) * self._dtype.itemsize > 2**31
+            ) as file:
+                file.write(
+                    self._tiles(), shape=self._shape, dtype=self._dtype, tile=(_TILE, _TILE),
+                    compression="deflate", metadata=None, **self._options,
+                )  # fmt: skip
+        except BaseException as error:  # noqa: BLE001 - raised again where the rows come from
+            self._failure = self._failure or error
+
+    def _tiles(self) -> Iterator[Array]:
+        """Yield tiles in row-major order out of the queued rows."""
+        for band in self._bands():
+            for left in range(0, self._shape[1], _TILE):
+                tile = np.zeros((_TILE, _TILE, *self._shape[2:]), self._dtype)
+                part = band[:, left : left + _TILE]
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile
+
+    def _bands(self) -> Iterator[Array]:
+        """Gather queued rows to bands of a tile's height; the last may be lower."""
+        held: list[Array] = []
+        while (rows := self._queue.get()) is not None:
+            held.append(rows)
+            if sum(map(len, held)) < _TILE:
+                continue
+            stacked = np.concatenate(held)
+            whole_bands = len(stacked) // _TILE * _TILE
+            for top in range(0, whole_bands, _TILE):
+                yield stacked[top : top + _TILE]
+            held = [stacked[whole_bands:]]
+        if sum(map(len, held)):
+            yield np.concatenate(held)
