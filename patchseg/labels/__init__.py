@@ -1,0 +1,1 @@
+"""What a pixel of a mask means: values and colours -> class indices."""
