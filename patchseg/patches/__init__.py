@@ -1,0 +1,1 @@
+"""Pairs of image and mask -> patches.h5."""

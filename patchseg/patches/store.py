@@ -1,0 +1,205 @@
+"""patches.h5: the one file that training opens. Its layout is plain enough for `h5ls` and ten lines of h5py.
+
+/                 attributes patchseg_format, seed, patch, margin, scale, and as JSON classes, channels, parameters
+/train, /val      images (N, S, S, C), masks (N, S, S) uint8, source (N,), box (N, 4), flip (N,)
+/sources          path, sha256, group, side
+/regions/<i>      image (H, W, C), mask (H, W) uint8: the validation images or blocks, whole
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from patchseg.errors import DataError
+from patchseg.imaging import Box
+from patchseg.imaging.source import Array
+from patchseg.labels.classes import Classes
+from patchseg.patches.split import Side
+
+FORMAT = 1
+SIDES: tuple[Side, Side] = ("train", "val")
+
+
+@dataclass
+class Head:
+    """What the attributes of a patches file say.
+
+    Attributes:
+        patch: Side of the patches.
+        scale: Multiple of the images' size at which they were cut.
+        seed: Seed of the split and the patches.
+        classes: The classes of the masks.
+        channels: [{name, mean, std}] over the training pixels.
+        parameters: {key: {value, source}} of prepare.
+    """
+
+    patch: int
+    scale: float
+    seed: int
+    classes: Classes
+    channels: list[dict[str, Any]]
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+class PatchWriter:
+    """Appends patches, block by block, to a new file."""
+
+    def __init__(self, path: Path, *, patch: int, channels: int, dtype: np.dtype[Any]) -> None:
+        self._file = h5py.File(path, "w")
+        text = h5py.string_dtype()
+        for side in SIDES:
+            group = self._file.create_group(side)
+            _growing(group, "images", (patch, patch, channels), dtype)
+            _growing(group, "masks", (patch, patch), np.uint8)
+            for name, shape in (("source", ()), ("box", (4,)), ("flip", ())):
+                group.create_dataset(
+                    name,
+                    (0, *shape),
+                    np.uint8 if name == "flip" else np.int32,
+                    maxshape=(None, *shape),
+                    chunks=(1024, *shape),
+                )
+        sources = self._file.create_group("sources")
+        for name in ("path", "sha256", "group", "side"):
+            sources.create_dataset(name, (0,), text, maxshape=(None,), chunks=(256,))
+        self._file.create_group("regions")
+
+    def add_source(self, path: str, sha256: str, group: str, side: str) -> int:
+        """Append a source image and return its number."""
+        for name, value in (("path", path), ("sha256", sha256), ("group", group), ("side", side)):
+            _append(self._file["sources"][name], np.array([value], object))
+        return len(self._file["sources/path"]) - 1
+
+    def add_patches(
+        self, side: Side, images: Array, masks: Array, *, source: int, boxes: list[Box], flips: list[int]
+    ) -> None:
+        """Append a block: images (n, S, S, C), masks (n, S, S), and where each was cut and how it was flipped."""
+        group = self._file[side]
+        _append(group["images"], images)
+        _append(group["masks"], masks)
+        _append(group["source"], np.full(len(images), source))
+        _append(group["box"], np.array(boxes))
+        _append(group["flip"], np.array(flips))
+
+    def add_region(self, image: Array, mask: Array, *, source: int, box: Box) -> None:
+        """Store a validation image or block whole: (H, W, C) and (H, W) uint8."""
+        group = self._file["regions"].create_group(str(len(self._file["regions"])))
+        group.create_dataset("image", data=image, chunks=True)
+        group.create_dataset("mask", data=mask, chunks=True)
+        group.attrs["source"], group.attrs["box"] = source, np.array(box)
+
+    def finish(self, head: Head) -> None:
+        """Write the attributes."""
+        attributes = self._file.attrs
+        attributes["patchseg_format"], attributes["margin"] = FORMAT, 0
+        attributes["patch"], attributes["scale"], attributes["seed"] = head.patch, head.scale, head.seed
+        attributes["classes"] = json.dumps(head.classes.to_json())
+        attributes["channels"] = json.dumps(head.channels)
+        attributes["parameters"] = json.dumps(head.parameters)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+class PatchFile:
+    """An open patches file.
+
+    Raises:
+        DataError: The file is missing, damaged, of another kind, or of a newer format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = _open(path)
+        try:
+            attributes = self._file.attrs
+            self.head = Head(
+                patch=int(attributes["patch"]),
+                scale=float(attributes["scale"]),
+                seed=int(attributes["seed"]),
+                classes=Classes.from_json(json.loads(attributes["classes"])),
+                channels=json.loads(attributes["channels"]),
+                parameters=json.loads(attributes["parameters"]),
+            )
+            self.counts = {side: len(self._file[side]["images"]) for side in SIDES}
+            if any(self.counts[side] != len(self._file[side]["masks"]) for side in SIDES):
+                raise ValueError("images without masks")
+            self._regions = self._file["regions"]
+        except (KeyError, ValueError, TypeError) as error:
+            self._file.close()
+            raise DataError(
+                f"{path}: is incomplete ({error}); make it again with `patchseg prepare`"
+            ) from None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the images."""
+        dtype: np.dtype[Any] = self._file["train/images"].dtype
+        return dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the training patches, masks included."""
+        group = self._file["train"]
+        return int(group["images"].size * self.dtype.itemsize + group["masks"].size)
+
+    def read(self, side: Side, index: Any = slice(None)) -> tuple[Array, Array]:
+        """Return images (n, S, S, C) and masks (n, S, S) of a slice, or of ascending numbers."""
+        group = self._file[side]
+        return group["images"][index], group["masks"][index]
+
+    def region_names(self) -> list[str]:
+        """Return the numbers of the validation regions, in order."""
+        return sorted(self._regions, key=int)
+
+    def region(self, name: str) -> tuple[h5py.Dataset, h5py.Dataset]:
+        """Return image (H, W, C) and mask (H, W) of a validation region, read by window."""
+        group = self._regions[name]
+        return group["image"], group["mask"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _open(path: Path) -> h5py.File:
+    cure = "make it with `patchseg prepare`"
+    if not path.is_file():
+        raise DataError(f"{path}: is no file; {cure}")
+    if not path.stat().st_size:
+        raise DataError(f"{path}: is empty (0 bytes); {cure}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(
+            f"{path}: is no HDF5 file, or a damaged one ({str(error).split(' (')[0]}); {cure}"
+        ) from None
+    number = file.attrs.get("patchseg_format")
+    if number == FORMAT:
+        return file
+    file.close()
+    if number is None:
+        raise DataError(f"{path}: is HDF5, but holds no patches (no attribute patchseg_format); {cure}")
+    raise DataError(
+        f"{path}: has format {number}, this patchseg reads {FORMAT}; install a newer patchseg or {cure}"
+    )
+
+
+def _growing(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    """Create an empty dataset that grows, one patch a chunk."""
+    group.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(1, *shape))
+
+
+def _append(dataset: h5py.Dataset, values: Array) -> None:
+    before = len(dataset)
+    dataset.resize(before + len(values), axis=0)
+    dataset[before:] = values
