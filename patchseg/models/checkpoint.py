@@ -1,0 +1,92 @@
+"""Checkpoints: plain tensors and plain Python values that rebuild their own model; nothing in them runs."""
+
+import pickle
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from patchseg.errors import DataError
+from patchseg.imaging.files import whole
+from patchseg.labels.classes import Classes
+from patchseg.models import build
+
+FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """All that a trained model is.
+
+    Attributes:
+        model: What `models.build` takes: {name, channels, classes, width, levels, norm}.
+        classes: The classes of its output, in order.
+        channels: [{name, mean, std}] of the images.
+        dtype: Of the images, as numpy names it.
+        patch: Side of the training patches, the default tile.
+        scale: Multiple of the images' size at which it works.
+        weights: The state dict, normalization included.
+        parameters: {key: {value, source}} of the training.
+        scores: The validation scores at this point.
+        training: What resuming needs, or None (best.pt).
+    """
+
+    model: dict[str, Any]
+    classes: Classes
+    channels: list[dict[str, Any]]
+    dtype: str
+    patch: int
+    scale: float
+    weights: dict[str, torch.Tensor]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] | None = None
+
+    def save(self, path: Path) -> None:
+        """Write it to a temporary name, sync and rename."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        content = fields | {"classes": self.classes.to_json(), "patchseg_format": FORMAT}
+        with whole(path) as part:
+            torch.save(content, part)
+
+    def network(self) -> nn.Module:
+        """Return the model with its weights, in evaluation mode, on the CPU."""
+        network = build(self.model)
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint without running anything in it.
+
+    Raises:
+        DataError: It is missing, damaged, of another kind, of a newer format, or holds code.
+    """
+    cure = "expected a checkpoint of patchseg, such as checkpoints/NAME/best.pt"
+    if not path.is_file():
+        raise DataError(f"{path}: is no file; {cure}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise DataError(f"{path}: holds objects that could run code, so it is not read; {cure}") from None
+    except (RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path}: is damaged or no checkpoint ({_first(error)}); {cure}") from None
+    number = content.get("patchseg_format") if isinstance(content, dict) else None
+    if number is None:
+        raise DataError(f"{path}: is a file of torch, but of something else; {cure}")
+    if number > FORMAT:
+        raise DataError(
+            f"{path}: has format {number}, this patchseg reads up to {FORMAT}; install a newer patchseg"
+        )
+    try:
+        fields = {name: content[name] for name in Checkpoint.__dataclass_fields__}
+        return Checkpoint(**fields | {"classes": Classes.from_json(fields["classes"])})
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: is incomplete ({error}); {cure}") from None
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,164 @@
+"""The U-Net of Ronneberger, Fischer and Brox (2015, arXiv:1505.04597), with padded convolutions.
+
+Raw pixels flow in and logits of the same height and width flow out; normalization happens inside. Every level
+halves the resolution and doubles the features, then the way back up joins what each level saw:
+
+    level 0   pixels ─ conv conv ──────────── join ── conv conv ─ 1x1 ─ logits
+                           │ pool               │ up
+    level 1                conv conv ── join ── conv conv
+                               │ pool     │ up
+    level 2                    conv ──── conv
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def receptive_field(levels: int) -> int:
+    """Return the side, in pixels, of the square of input that decides one pixel of output.
+
+    With f = 2**(levels - 1), the 3x3 convolutions widen it by 8 (f - 1) on the way down and up and by 4 f at the
+    bottom, the poolings by f - 1, and the pixel itself is 1: 13 f - 8. Up to 3 levels every pixel has exactly
+    this; deeper down a pixel sees a little less or more (92 or 100 at 4 levels) by where it lies
+    in the grid of the poolings, and this on average.
+
+    >>> [receptive_field(levels) for levels in (2, 3, 4, 5, 6)]
+    [18, 44, 96, 200, 408]
+    """
+    return 13 * int(2 ** (levels - 1)) - 8
+
+
+def levels_for(patch: int) -> int:
+    """Return the levels, 2 to 6, whose receptive field is nearest to the side of the patches.
+
+    A network that sees farther than a patch learns about padding; one that sees less wastes context.
+
+    >>> [levels_for(patch) for patch in (32, 96, 200, 256, 512)]
+    [3, 4, 5, 5, 6]
+    """
+    return min(range(2, 7), key=lambda levels: abs(receptive_field(levels) - patch))
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Return a norm over 8 groups, or over the most that a power of two allows of two channels or more.
+
+    A group of one channel would flatten every feature to its own mean, and could not norm a single pixel.
+
+    >>> [group_norm(channels).num_groups for channels in (1, 2, 6, 8, 16, 64)]
+    [1, 1, 2, 4, 8, 8]
+    """
+    groups = math.gcd(8, channels)
+    return nn.GroupNorm(groups if groups < channels else max(1, groups // 2), channels)
+
+
+NORMS: dict[str, Callable[[int], nn.Module] | None] = {
+    "batch": nn.BatchNorm2d,
+    "group": group_norm,
+    "none": None,
+}
+
+
+def _two_convolutions(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+    make_norm = NORMS[norm]
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        # A norm subtracts the mean, and any bias with it.
+        layers.append(nn.Conv2d(channels, outputs, 3, padding=1, bias=make_norm is None))
+        if make_norm is not None:
+            layers.append(make_norm(outputs))
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """A U-Net from raw pixels to logits, for images of any size.
+
+    Args:
+        channels: C, of the image.
+        classes: K, of the mask.
+        width: Features of the first level; each further level has twice as many.
+        levels: Resolutions, the first included.
+        norm: A key of `NORMS`, between each 3x3 convolution and its ReLU.
+    """
+
+    # Registered buffers, the normalization of the training set: (C,) float32.
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, *, channels: int, classes: int, width: int = 32, levels: int = 4, norm: str = "batch"
+    ) -> None:
+        super().__init__()
+        self.levels = levels
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+        widths = [width * 2**level for level in range(levels)]
+        steps = list(pairwise(widths))  # (shallow, deep), from the top down
+        self.pool = nn.MaxPool2d(2)
+        self.down = nn.ModuleList(
+            _two_convolutions(shallow, deep, norm) for shallow, deep in [(channels, width), *steps]
+        )
+        self.enlarge = nn.ModuleList(
+            nn.ConvTranspose2d(deep, shallow, 2, stride=2) for shallow, deep in steps[::-1]
+        )
+        self.up = nn.ModuleList(_two_convolutions(2 * shallow, shallow, norm) for shallow, _ in steps[::-1])
+        self.head = nn.Conv2d(width, classes, 1)
+        self.apply(_initialize)
+
+    @property
+    def factor(self) -> int:
+        """The multiple to which height and width are padded inside."""
+        return int(2 ** (self.levels - 1))
+
+    @property
+    def receptive_field(self) -> int:
+        """The side, in pixels, of the square of input that decides one pixel of output, on average."""
+        return receptive_field(self.levels)
+
+    def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Set what raw pixels are normalized with: the training set's mean and standard deviation per channel.
+
+        Args:
+            mean: (C,) means.
+            std: (C,) standard deviations; 0, a channel that never changes, is taken as 1.
+        """
+        spread = torch.as_tensor(std, dtype=torch.float32)
+        # view_as, since copy_ alone would spread one number over all channels.
+        self.mean.copy_(torch.as_tensor(mean, dtype=torch.float32).view_as(self.mean))
+        self.std.copy_(torch.where(spread > 0, spread, 1.0).view_as(self.std))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the logits of raw pixels.
+
+        Args:
+            pixels: (N, C, H, W) of any real dtype, on the scale of the image files.
+
+        Returns:
+            (N, K, H, W) float32, or the autocast dtype under autocast.
+        """
+        height, width = pixels.shape[-2:]
+        # In float32 under autocast too: bfloat16 could not tell 16-bit grey levels apart.
+        features = (pixels.float() - self.mean[:, None, None]) / self.std[:, None, None]
+        features = F.pad(features, (0, -width % self.factor, 0, -height % self.factor))
+        features = self.down[0](features)
+        skips = []
+        for down in self.down[1:]:
+            skips.append(features)
+            features = down(self.pool(features))
+        for enlarge, up in zip(self.enlarge, self.up, strict=True):
+            features = up(torch.cat([skips.pop(), enlarge(features)], dim=1))
+        logits: Tensor = self.head(features)
+        return logits[..., :height, :width]
+
+
+def _initialize(module: nn.Module) -> None:
+    """Draw weights as He et al. (2015, arXiv:1502.01852), so that the signal keeps its size through ReLUs."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
