@@ -1,0 +1,196 @@
+"""The verb `infer`: images of any size -> masks, row band by row band."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from patchseg import device as devices
+from patchseg.errors import DataError, SomeFailed, listing
+from patchseg.imaging import Box, ImageSource, open_image
+from patchseg.imaging.files import refuse_existing, whole
+from patchseg.imaging.scale import ScaledSource
+from patchseg.inference.outputs import Job, Outputs, plan_jobs
+from patchseg.inference.predictor import Predictor
+from patchseg.inference.rescale import RowResampler
+from patchseg.inference.stream import stream
+from patchseg.inference.tiling import Grid
+from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.parameters import InferParameters, effective
+from patchseg.patches.pairs import find_images
+from patchseg.patches.prepare import require_finite
+from patchseg.progress import Progress
+
+RECORD = "parameters.effective.json"
+
+
+class Engine(NamedTuple):
+    """All that turns an image into rows of probabilities."""
+
+    checkpoint: Checkpoint
+    predictor: Predictor
+    tile: int
+    overlap: float
+    window: str
+    batch: int
+
+
+def infer(
+    images: list[Path | str],
+    *,
+    checkpoint: Path | str,
+    parameters: InferParameters = InferParameters(),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Segment images: a mask of the same size for each, in the palette of the classes.
+
+    Args:
+        images: Files, folders or globs.
+        checkpoint: What `train` wrote.
+        parameters: How; `parameters.output` is the folder of the masks.
+        overwrite: Whether existing outputs may be replaced.
+        progress: Told what happens.
+
+    Returns:
+        The folder of the masks.
+
+    Raises:
+        UsageError: Paths or parameters do not work.
+        DataError: The checkpoint, or every image, cannot be used.
+        SomeFailed: Some images could not be used; they are named and the others are done.
+    """
+    progress = progress or Progress()
+    folder = Path(parameters.output)
+    model = load(Path(checkpoint))
+    devices.set_threads(parameters.threads)
+    device = devices.choose(parameters.device)
+    precision = devices.resolve_precision(parameters.precision, device)
+    parameters = parameters.planned(tile=model.patch)
+    jobs = plan_jobs(find_images(images), folder, parameters)
+    refuse_existing([*(job.mask for job in jobs), folder / RECORD], overwrite=overwrite)
+    assert parameters.tile is not None
+    engine = Engine(
+        model, Predictor.of(model, device, precision), parameters.tile, parameters.overlap, parameters.blend,
+        devices.tile_batch(device),
+    )  # fmt: skip
+    progress.say(f"{len(jobs)} images on {devices.describe(device)}; {_memory(jobs, engine)}")
+    with whole(folder / RECORD) as part:
+        part.write_text(json.dumps(_record(images, checkpoint, parameters, engine, precision), indent=1))
+    _run_all(jobs, engine, progress)
+    return folder
+
+
+def probabilities(source: ImageSource, engine: Engine) -> Iterator[Tensor]:
+    """Yield the probabilities of an image at its own size, (K, rows, W) float32 on the device, top to bottom."""
+    checkpoint, shape = engine.checkpoint, source.shape[:2]
+    at_scale = ScaledSource(source, checkpoint.scale) if checkpoint.scale != 1 else source
+    grid = Grid(at_scale.shape[:2], engine.tile, engine.overlap)
+    rows = stream(
+        at_scale, engine.predictor, grid, classes=len(checkpoint.classes), window=engine.window, batch=engine.batch,
+        device=engine.predictor.device,
+    )  # fmt: skip
+    if checkpoint.scale == 1:
+        yield from rows
+        return
+    resampler = RowResampler(at_scale.shape[:2], shape)
+    for band in rows:
+        finished = resampler.push(band)
+        if finished is not None:
+            yield finished
+
+
+def _run_all(jobs: list[Job], engine: Engine, progress: Progress) -> None:
+    """Do one image after the other; go on after an image that cannot be read."""
+    failures: list[str] = []
+    for number, job in enumerate(jobs, 1):
+        try:
+            with devices.memory_errors("choose a smaller --tile"):
+                _run(job, engine, progress, f"{number}/{len(jobs)} {job.image.name}")
+        except DataError as error:
+            failures.append(str(error))
+    progress.stop()
+    if failures:
+        kind = SomeFailed if len(failures) < len(jobs) else DataError
+        raise kind(listing(failures))
+
+
+def _run(job: Job, engine: Engine, progress: Progress, label: str) -> None:
+    """Segment one image, rows in, rows out."""
+    with open_image(job.image) as source:
+        _fits(job.image, source, engine.checkpoint)
+        progress.start(label, source.shape[0])
+        with Outputs(job, source, engine.checkpoint) as outputs:
+            for rows in probabilities(_Finite(source, job.image), engine):
+                outputs.write(rows)
+                progress.step(rows.shape[1])
+
+
+def _fits(path: Path, source: ImageSource, checkpoint: Checkpoint) -> None:
+    """Refuse an image that is not of the kind that the model has learned."""
+    channels, dtype = len(checkpoint.channels), np.dtype(checkpoint.dtype)
+    if source.shape[2] != channels:
+        raise DataError(
+            f"{path}: has {source.shape[2]} channels, the model expects {channels} "
+            f"({', '.join(channel['name'] for channel in checkpoint.channels)}); convert the image"
+        )
+    if source.dtype != dtype:
+        raise DataError(f"{path}: holds {source.dtype}, the model has learned {dtype}; convert the image")
+
+
+def _memory(jobs: list[Job], engine: Engine) -> str:
+    """Say what the widest image will take beyond the network: none of it depends on the height."""
+    classes, scale = len(engine.checkpoint.classes), engine.checkpoint.scale
+    bytes_a_column = [0.0]
+    for job in jobs:
+        try:
+            with open_image(job.image) as source:
+                pixel = classes * 4 * 2 + 2 * source.shape[2] * source.dtype.itemsize
+                bytes_a_column.append(source.shape[1] * scale * engine.tile * pixel)
+        except DataError:
+            continue  # told when its turn comes
+    return f"{max(bytes_a_column) / 1e6:.0f} MB for the bands of the widest image, beside the network"
+
+
+def _record(
+    images: list[Path | str],
+    checkpoint: Path | str,
+    parameters: InferParameters,
+    engine: Engine,
+    precision: str,
+) -> dict[str, Any]:
+    """Return what parameters.effective.json says: the parameters, the classes, and what decides the bytes."""
+    record = effective(parameters)
+    record["infer.images"] = {"value": [str(Path(image).resolve()) for image in images], "source": "argument"}
+    record["infer.checkpoint"] = {"value": str(checkpoint), "source": "argument"}
+    record["data.classes"] = {"value": engine.checkpoint.classes.to_json(), "source": str(checkpoint)}
+    device = engine.predictor.device
+    for name, value in {
+        "device": devices.describe(device), "threads": devices.set_threads(parameters.threads), "precision": precision,
+        "tile_batch": engine.batch,
+    }.items():  # fmt: skip
+        record[f"compute.{name}"] = {"value": value, "source": "plan"}
+    return record
+
+
+class _Finite:
+    """A source whose rows are checked for NaN as they are read."""
+
+    def __init__(self, source: ImageSource, path: Path) -> None:
+        self._source, self._path = source, path
+        self.shape, self.dtype, self.palette = source.shape, source.dtype, source.palette
+        self.valid, self.close = source.valid, source.close
+
+    def read(self, box: Box) -> Any:
+        pixels = self._source.read(box)
+        require_finite(pixels, self._path, top=box.top)
+        return pixels
+
+    def __enter__(self) -> "_Finite":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

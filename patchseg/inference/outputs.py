@@ -1,0 +1,119 @@
+"""What `infer` writes for an image: mask, and on request probabilities and overlay, all row by row."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from torch import Tensor
+
+from patchseg.errors import DataError, UsageError
+from patchseg.imaging import Box, ImageSource, open_image, picture
+from patchseg.imaging.write import PNG_PIXELS, RowWriter, open_writer
+from patchseg.inference.predictor import most_probable
+from patchseg.labels.classes import IGNORE
+from patchseg.models.checkpoint import Checkpoint
+from patchseg.parameters import InferParameters
+
+
+class Job(NamedTuple):
+    """One image and the files that come of it."""
+
+    image: Path
+    mask: Path
+    probabilities: Path | None
+    overlay: Path | None
+
+
+def plan_jobs(found: list[tuple[Path, Path]], folder: Path, parameters: InferParameters) -> list[Job]:
+    """Return the outputs of each image; equal ones are refused.
+
+    Args:
+        found: (image, its path relative to the folder or glob it was found in).
+        folder: Where masks go.
+        parameters: Which outputs are wanted, and their format.
+    """
+    jobs: list[Job] = []
+    owner: dict[Path, Path] = {}
+    for image, relative in found:
+        stem = relative.with_suffix("")
+        if owner.setdefault(stem, image) != image:
+            raise UsageError(
+                f"{image}: would have the same mask {folder / stem} as {owner[stem]}; infer them apart"
+            )
+        suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format) or _suffix(image)
+        jobs.append(
+            Job(
+                image,
+                folder / f"{stem}{suffix}",
+                folder / "probabilities" / f"{stem}.tif" if parameters.probabilities else None,
+                folder / "overlays" / f"{stem}{suffix}" if parameters.overlay else None,
+            )
+        )
+    return jobs
+
+
+class Outputs:
+    """The open files of one image; they appear whole, or not at all after an error.
+
+    Args:
+        job: Which files.
+        source: The image.
+        checkpoint: For the classes and the kind of the images.
+    """
+
+    def __init__(self, job: Job, source: ImageSource, checkpoint: Checkpoint) -> None:
+        self._source, self._files, self._top = source, ExitStack(), 0
+        self._palette, self._contrast = checkpoint.classes.palette, _contrast(checkpoint)
+        shape = source.shape[:2]
+        self._mask = open_writer(job.mask, shape, palette=self._palette)
+        kinds = (job.probabilities, (len(checkpoint.classes),), np.float16), (job.overlay, (3,), np.uint8)
+        self._probabilities, self._overlay = (
+            None if path is None else open_writer(path, (*shape, *channels), dtype)
+            for path, channels, dtype in kinds
+        )
+
+    def write(self, rows: Tensor) -> None:
+        """Append rows of probabilities, (K, h, W) float32."""
+        box = Box(self._top, 0, rows.shape[1], rows.shape[2])
+        indices = most_probable(rows).cpu().numpy()
+        valid = self._source.valid(box)
+        if valid is not None:
+            indices[~valid] = IGNORE
+        self._mask.write(indices)
+        if self._probabilities:
+            self._probabilities.write(rows.permute(1, 2, 0).half().cpu().numpy())
+        if self._overlay:
+            shown = picture.to_rgb8(self._source.read(box), *self._contrast)
+            self._overlay.write(picture.overlay(shown, indices, self._palette))
+        self._top = box.bottom
+
+    def __enter__(self) -> Self:
+        writers: list[RowWriter | None] = [self._mask, self._probabilities, self._overlay]
+        for writer in writers:
+            if writer:
+                self._files.enter_context(writer)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.__exit__(kind, error, trace)
+
+
+def _suffix(image: Path) -> str:
+    """Choose the format of a mask: PNG, or TIFF for what is too large to be held whole."""
+    try:
+        with open_image(image) as source:
+            return ".tif" if source.shape[0] * source.shape[1] > PNG_PIXELS else ".png"
+    except DataError:
+        return ".png"  # told when its turn comes
+
+
+def _contrast(checkpoint: Checkpoint) -> tuple[float | None, float | None]:
+    """Return what overlays show black and white: all of 8 bits, else two standard deviations around the mean."""
+    if checkpoint.dtype == "uint8":
+        return None, None
+    shown = checkpoint.channels[:3]
+    return min(c["mean"] - 2 * c["std"] for c in shown), max(c["mean"] + 2 * c["std"] for c in shown)
