@@ -1,0 +1,155 @@
+"""The verb `evaluate`: masks held against the truth -> scores.json and scores.csv."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from patchseg.errors import DataError, UsageError, listing
+from patchseg.evaluation.metrics import Confusion
+from patchseg.imaging import Box, open_raw
+from patchseg.imaging.files import refuse_existing, whole
+from patchseg.labels.classes import Classes
+from patchseg.parameters import DataParameters, EvaluateParameters
+from patchseg.patches.pairs import Pair, find_images, find_pairs
+from patchseg.progress import Progress
+
+_BAND = 2**22  # pixels compared at a time
+
+
+class _Predicted(NamedTuple):
+    """What is known of the masks: their classes, how they are written, and the images they are of."""
+
+    truth: Classes
+    masks: Classes
+    images: dict[str, Path]
+
+
+def evaluate(
+    masks: Path | str,
+    truth: Path | str,
+    *,
+    parameters: EvaluateParameters = EvaluateParameters(),
+    data: DataParameters = DataParameters(),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Score predicted masks: one confusion matrix over all pixels, and one for each image.
+
+    Args:
+        masks: Folder of predicted masks.
+        truth: Folder of true masks; matched as images and masks are.
+        parameters: Where scores.json and scores.csv go.
+        data: The classes, for masks that `infer` did not write.
+        overwrite: Whether existing scores may be replaced.
+        progress: Told what happens.
+
+    Returns:
+        The path of scores.json.
+
+    Raises:
+        UsageError: Folders do not work, or the classes are not known.
+        DataError: Masks do not fit the truth; all that is wrong is listed.
+    """
+    progress = progress or Progress()
+    masks = Path(masks)
+    folder = Path(parameters.output or masks)
+    output, table = folder / "scores.json", folder / "scores.csv"
+    refuse_existing([output, table], overwrite=overwrite)
+    known = _predicted(masks, data)
+    names = known.truth.names
+    entries, mistakes, total = [], [], Confusion.empty(len(names))
+    pairs = find_pairs(masks, Path(truth))
+    progress.start("comparing", len(pairs))
+    for pair in pairs:
+        try:
+            confusion = _compare(pair, known)
+        except DataError as error:
+            mistakes.append(str(error))
+            continue
+        total += confusion
+        entries.append({"name": pair.name, **_paths(pair, known, folder), **confusion.as_dict(names)})
+        progress.step()
+    progress.stop()
+    if mistakes:
+        raise DataError(listing(mistakes))
+    document = {
+        **total.as_dict(names),
+        "images": entries,
+        "confusion": total.counts.tolist(),
+        "palette": known.truth.colors,
+    }
+    for item, value in zip(document["classes"], known.truth.values, strict=True):
+        item["value"] = value
+    with whole(output) as part:
+        part.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    with whole(table) as part:
+        _write_table(part, entries, names)
+    return output
+
+
+def _predicted(masks: Path, data: DataParameters) -> _Predicted:
+    """Take classes from what `infer` recorded beside the masks, else from the parameters."""
+    record = masks / "parameters.effective.json"
+    if not record.exists():
+        if data.classes is None:
+            raise UsageError(
+                f"{masks}: holds no parameters.effective.json of `infer`; give data.classes in parameters.json"
+            )
+        classes = Classes.of(data.classes)
+        return _Predicted(classes, classes, {})
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        classes = Classes.from_json(content["data.classes"]["value"])
+        wanted = content["infer.images"]["value"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{record}: is no record of `infer` ({error!r}); infer again, or remove it") from None
+    try:
+        found = find_images(wanted)
+    except UsageError:  # the images have moved away; only the report would show them
+        found = []
+    by_place = Classes(classes.names, tuple(range(len(classes))), classes.colors)
+    return _Predicted(classes, by_place, {relative.stem: image for image, relative in found})
+
+
+def _compare(pair: Pair, known: _Predicted) -> Confusion:
+    """Count the pixels of one mask against its truth, band by band."""
+    assert pair.mask is not None
+    with open_raw(pair.image) as mask, open_raw(pair.mask) as truth:
+        if mask.shape[:2] != truth.shape[:2]:
+            raise DataError(
+                f"{pair.image}: is {mask.shape[0]} x {mask.shape[1]} pixels, its truth {pair.mask} is "
+                f"{truth.shape[0]} x {truth.shape[1]}; rows x columns must be equal"
+            )
+        height, width, _ = mask.shape
+        rows, total = max(1, _BAND // width), Confusion.empty(len(known.truth))
+        for top in range(0, height, rows):
+            box = Box(top, 0, min(rows, height - top), width)
+            expected = known.truth.encode(truth.read(box), pair.mask, truth.palette)
+            total += Confusion.of(
+                expected, known.masks.encode(mask.read(box), pair.image, mask.palette), len(known.truth)
+            )
+    return total
+
+
+def _paths(pair: Pair, known: _Predicted, folder: Path) -> dict[str, str | None]:
+    """Return the files of an image relative to scores.json."""
+    files = {"mask": pair.image, "truth": pair.mask, "image": known.images.get(pair.name)}
+    return {key: None if file is None else _relative(file, folder) for key, file in files.items()}
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+
+
+def _write_table(path: Path, entries: list[dict[str, Any]], names: tuple[str, ...]) -> None:
+    """Write a line an image, for spreadsheets; what is undefined stays empty."""
+    summary = ["name", "mean_iou", "mean_iou_foreground", "pixel_accuracy"]
+    kinds = ["iou", "dice", "precision", "recall"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(summary + [f"{kind} {name}" for kind in kinds for name in names])
+        for entry in entries:
+            scores = [item[kind] for kind in kinds for item in entry["classes"]]
+            writer.writerow([entry[key] for key in summary] + scores)
