@@ -1,0 +1,1 @@
+"""From patches to checkpoints: batches, augmentation, losses, schedules and the loop."""

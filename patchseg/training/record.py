@@ -1,0 +1,65 @@
+"""What a run leaves behind to look at: metrics.jsonl, TensorBoard events and the effective parameters."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+METRICS = "metrics.jsonl"
+PARAMETERS = "parameters.effective.json"
+
+
+class Record:
+    """The growing record of a run; a context manager.
+
+    Args:
+        folder: runs/NAME.
+        parameters: {key: {value, source}}.
+        step: The step from which the run goes on; what was recorded after it is cut away.
+    """
+
+    def __init__(self, folder: Path, parameters: dict[str, Any], *, step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = folder / METRICS
+        text = json.dumps(parameters, indent=1)
+        (folder / PARAMETERS).write_text(text, encoding="utf-8")
+        kept = [line for line in read_metrics(folder) if line["step"] <= step]
+        self._metrics.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._events.add_text("parameters", f"```json\n{text}\n```", step)
+
+    def write(self, line: dict[str, Any], panels: list[NDArray[np.uint8]]) -> None:
+        """Append the numbers of an epoch and its pictures."""
+        step = line["step"]
+        with self._metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in line.items():
+            if name not in ("epoch", "step") and value is not None:
+                self._events.add_scalar(name, value, step)
+        for number, panel in enumerate(panels):
+            self._events.add_image(
+                f"validation/{number} image, truth, prediction", panel, step, dataformats="HWC"
+            )
+        self._events.flush()
+
+    def __enter__(self) -> "Record":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._events.close()
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the epochs of a run, oldest first; a line that a crash cut short is left out."""
+    file = folder / METRICS
+    lines = []
+    for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines

@@ -1,0 +1,67 @@
+"""Who owns the name of a run, and how a stopped run goes on as if it had never stopped."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from patchseg.errors import DataError, UsageError
+from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.patches.store import Head
+from patchseg.progress import Progress
+from patchseg.section import Section
+
+S = TypeVar("S", bound=Section)
+
+# What may differ from one process of a run to the next.
+_FREE = {"device", "threads", "precision", "deterministic", "name", "weights"}
+
+
+def claim(
+    checkpoints: Path, runs: Path, *, resume: bool, overwrite: bool, progress: Progress
+) -> Checkpoint | None:
+    """Return the checkpoint to go on from, or None for a fresh run; an old run of the name is removed on request.
+
+    Raises:
+        UsageError: A run of that name exists and neither resume nor overwrite is given, or both.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    last = checkpoints / "last.pt"
+    if resume:
+        if last.exists():
+            return load(last)
+        progress.say(f"{last}: is not there yet, so the run starts afresh")
+    elif not overwrite:
+        for folder in (checkpoints, runs):
+            if folder.exists() and any(folder.iterdir()):
+                raise UsageError(f"{folder}: exists already; give --resume, --overwrite or another --name")
+    # Only what a run writes: somebody may keep notes beside it.
+    for file in [*checkpoints.glob("*.pt"), *runs.glob("metrics.jsonl"), *runs.glob("events.out.tfevents.*")]:
+        file.unlink()
+    return None
+
+
+def same_data(checkpoint: Checkpoint, head: Head) -> None:
+    """Raise a `DataError` when the patches are of other classes or channels than those of the run."""
+    if checkpoint.classes != head.classes or checkpoint.channels != head.channels:
+        raise DataError(
+            "the patches are not those that the run began with; give the same file, or another --name"
+        )
+
+
+def recalled(section: S, checkpoint: Checkpoint) -> S:
+    """Return the section as a run began with it.
+
+    Raises:
+        UsageError: A value that was given now is another one than then.
+    """
+    now = section.model_dump(mode="json")
+    then = {
+        name: checkpoint.parameters[f"{section.section}.{name}"]["value"] for name in now if name not in _FREE
+    }
+    for name, value in then.items():
+        if now[name] != value and section.source(name) not in ("default", "plan"):
+            raise UsageError(
+                f"{section.section}.{name}: the run began with {value}, now it is {now[name]}; "
+                "leave it out to go on, or start a run of another --name"
+            )
+    return section.replaced(then, "the run")

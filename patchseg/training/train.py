@@ -1,0 +1,202 @@
+"""The verb `train`: patches.h5 -> checkpoints/NAME/{best,last}.pt and runs/NAME.
+
+One loop: a batch, a step of the optimizer, and at the end of an epoch a validation on whole regions, a line of
+metrics and a checkpoint. Every random draw is a function of (seed, step), so that a resumed run is the same run.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from patchseg import device as devices
+from patchseg.errors import DataError, Interrupted
+from patchseg.models.checkpoint import Checkpoint
+from patchseg.models.unet import levels_for
+from patchseg.parameters import ModelParameters, TrainParameters, effective
+from patchseg.patches.store import PatchFile
+from patchseg.progress import Progress
+from patchseg.training.batches import Batches
+from patchseg.training.budget import Budget
+from patchseg.training.interrupt import Interrupt
+from patchseg.training.keeper import Keeper
+from patchseg.training.learner import Learner
+from patchseg.training.losses import balanced_weights
+from patchseg.training.optimizers import rate_for
+from patchseg.training.record import Record
+from patchseg.training.resume import claim, recalled, same_data
+from patchseg.training.validate import validate
+
+
+def train(
+    patches: Path | str,
+    *,
+    parameters: TrainParameters = TrainParameters(),
+    model: ModelParameters = ModelParameters(),
+    folder: Path | str = ".",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Train a network on the patches of a file.
+
+    Args:
+        patches: What `prepare` wrote.
+        parameters: How the network learns.
+        model: The network.
+        folder: Where `checkpoints/` and `runs/` are.
+        resume: Whether to go on with the run of that name; one that has no checkpoint yet starts afresh.
+        overwrite: Whether a run of that name may be replaced.
+        progress: Told what happens.
+
+    Returns:
+        The path of the best checkpoint, by mean IoU on the validation regions.
+
+    Raises:
+        UsageError: Parameters do not work, or a run of that name exists.
+        DataError: The patches file, or the checkpoint to start from, cannot be used.
+        Interrupted: The user stopped it; the state is saved.
+        PatchsegError: Out of memory or disk.
+    """
+    progress = progress or Progress()
+    name = parameters.name or Path(patches).stem
+    checkpoints, runs = Path(folder) / "checkpoints" / name, Path(folder) / "runs" / name
+    with PatchFile(Path(patches)) as file:
+        if not file.counts["train"]:
+            raise DataError(f"{patches}: holds no training patch; make it again with `patchseg prepare`")
+        before = claim(checkpoints, runs, resume=resume, overwrite=overwrite, progress=progress)
+        if before:
+            same_data(before, file.head)
+            parameters, model = recalled(parameters, before), recalled(model, before)
+        device = devices.choose(parameters.device)
+        devices.set_deterministic(parameters.deterministic)
+        threads = devices.set_threads(parameters.threads)
+        parameters, model = _planned(parameters, model, file.head.patch, device.type)
+        learner = Learner.of(file, parameters, model, device)
+        batches = Batches(file, batch=parameters.batch, seed=parameters.seed, device=device)
+        if parameters.class_weights == "balanced":
+            learner.weigh(balanced_weights(batches.pixel_counts(len(file.head.classes))))
+        budget = Budget.of(parameters, batches.count)
+        if before:
+            _restore(before, learner, budget, threads, progress)
+        elif parameters.weights:
+            learner.start_from(Path(parameters.weights))
+        _tell_plan(file, learner, batches, budget, progress)
+        record = effective(parameters, model) | file.head.parameters
+        keeper = Keeper(checkpoints, file, record, threads)
+        with (
+            Record(runs, record, step=learner.step) as log,
+            devices.memory_errors("choose a smaller --batch"),
+        ):
+            _loop(learner, batches, budget, keeper=keeper, log=log, progress=progress)
+    return checkpoints / "best.pt"
+
+
+def _planned(
+    parameters: TrainParameters, model: ModelParameters, patch: int, device: str
+) -> tuple[TrainParameters, ModelParameters]:
+    """Fill what nobody has set by what suits the device and the patches."""
+    model = model.planned(
+        width=32 if device == "cuda" else 16,
+        levels=levels_for(patch),
+        norm="batch" if parameters.batch >= 8 else "group",
+    )
+    assert model.width is not None
+    return parameters.planned(rate=rate_for(parameters, model.width)), model
+
+
+def _restore(before: Checkpoint, learner: Learner, budget: Budget, threads: int, progress: Progress) -> None:
+    """Set learner and budget to where the run stopped."""
+    state = before.training
+    if state is None:
+        raise DataError("last.pt: holds no training state; start afresh with --overwrite")
+    learner.restore(before.weights, state)
+    budget.total, budget.epoch_steps, budget.spent = state["total"], state["epoch_steps"], state["spent"]
+    progress.say(f"going on after step {learner.step}")
+    if threads != state["threads"]:
+        progress.say(
+            f"  with {threads} threads instead of {state['threads']}: equal in method, not bit for bit"
+        )
+
+
+def _tell_plan(
+    file: PatchFile, learner: Learner, batches: Batches, budget: Budget, progress: Progress
+) -> None:
+    """Say what will be learned, by what, and for how long."""
+    spec, count = learner.spec, sum(p.numel() for p in learner.network.parameters())
+    progress.say(
+        f"{batches.count} patches of {file.head.patch} x {file.head.patch}, classes {file.head.classes}"
+    )
+    progress.say(
+        f"{spec['name']} {spec['width']} wide, {spec['levels']} levels, {count / 1e6:.2f} M weights, "
+        f"{learner.precision} on {devices.describe(learner.device)}"
+    )
+    length = f"{budget.total} steps" if budget.total else f"{budget.seconds:.0f} s"
+    progress.say(
+        f"{length} of {learner.settings.batch} patches, {learner.settings.loss}, rate {learner.settings.rate:g}"
+    )
+
+
+def _loop(
+    learner: Learner, batches: Batches, budget: Budget, *, keeper: Keeper, log: Record, progress: Progress
+) -> None:
+    """Step, and at the end of an epoch validate, write and save, until the run is as long as planned."""
+    with Interrupt() as interrupt:
+        _bar(learner, budget, progress)
+        while budget.total is None or learner.step < budget.total:
+            learner.learn(*batches.read(learner.step), progress=budget.progress(learner.step))
+            progress.step()
+            if budget.total is None:
+                budget.lap()
+                if budget.measured():
+                    budget.fix(
+                        learner.step, learner.settings, lambda: validate(keeper.file, learner.predictor())
+                    )
+                    progress.say(f"{budget.total} steps fit into {budget.seconds:.0f} s")
+                    _bar(learner, budget, progress)
+            elif budget.exhausted:
+                budget.total = learner.step
+            if budget.ends_epoch(learner.step):
+                _end_epoch(learner, budget, keeper, log, progress)
+                _bar(learner, budget, progress)
+            if interrupt.asked and learner.step != budget.total:
+                saved = keeper.save_last(learner, budget, {})
+                progress.stop()
+                raise Interrupted(f"stopped after step {learner.step}; saved {saved}, go on with --resume")
+    progress.stop()
+
+
+def _bar(learner: Learner, budget: Budget, progress: Progress) -> None:
+    """Begin the bar of the epoch that comes."""
+    if budget.total is None:
+        progress.start("measuring", 0)
+    elif learner.step < budget.total:
+        epoch = learner.step // budget.epoch_steps
+        left = min(budget.total, (epoch + 1) * budget.epoch_steps) - learner.step
+        progress.start(f"epoch {epoch + 1}/{budget.epochs}", left)
+
+
+def _end_epoch(learner: Learner, budget: Budget, keeper: Keeper, log: Record, progress: Progress) -> None:
+    """Validate, write a line, save."""
+    found = validate(keeper.file, learner.predictor())
+    line = {
+        "epoch": math.ceil(learner.step / budget.epoch_steps), "step": learner.step,
+        "loss/train": learner.mean_loss(), "rate": learner.rate,
+        **(found.scores(keeper.file.head.classes.names) if found else {}), "seconds": round(budget.elapsed, 2),
+    }  # fmt: skip
+    log.write(line, found.panels if found else [])
+    progress.stop()
+    progress.say(_told(line, budget.epochs))
+    score = line.get("mean_iou")
+    # Without validation regions the last network is the best one known.
+    if found is None or learner.best is None or (score is not None and score > learner.best):
+        learner.best = score
+        keeper.save_best(learner, line)
+    keeper.save_last(learner, budget, line)
+
+
+def _told(line: dict[str, Any], epochs: int) -> str:
+    """Return the line of an epoch for the terminal."""
+    text = f"epoch {line['epoch']:>{len(str(epochs))}}/{epochs}  loss {line['loss/train']:.4f}"
+    if line.get("mean_iou") is not None:
+        text += f"  val {line['loss/val']:.4f}  mean IoU {line['mean_iou']:.4f}"
+    return f"{text}  rate {line['rate']:.1e}  {line['seconds']:.0f} s"
