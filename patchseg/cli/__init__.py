@@ -1,0 +1,87 @@
+"""The command line: flags -> one call -> printed lines. The only place that prints.
+
+A verb is a file in this folder, loaded when it is run, so that `patchseg --help` imports nothing heavy. Errors
+become one sentence and an exit code here, once.
+"""
+
+import importlib
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from patchseg import __version__
+from patchseg.errors import PatchsegError, did_you_mean
+
+VERBS = {
+    "demo": "The whole job on synthetic images, in minutes.",
+    "synth": "Make synthetic images of lines and ellipses.",
+    "prepare": "Cut patches out of images and masks.",
+    "train": "Train a U-Net on patches.",
+    "infer": "Segment whole images by overlapping tiles.",
+    "evaluate": "Score masks against the truth.",
+    "report": "Write scores and training as one HTML page.",
+    "parameters": "Show the effective parameters.",
+}
+
+
+class _Verbs(click.Group):
+    """Knows its commands by name and imports each when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if cmd_name not in VERBS:
+            ctx.fail(f"There is no command {cmd_name}{did_you_mean(cmd_name, VERBS)}")
+        command: click.Command = importlib.import_module(f"patchseg.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands, in the order of the work"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="patchseg")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Learn to segment images from a handful of labelled ones.
+
+    \b
+    Example:
+      patchseg demo
+      patchseg prepare images masks
+      patchseg train -e 100 -b 16
+      patchseg infer new/*.tif -m checkpoints/patches/best.pt
+    """
+
+
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
+
+
+def _run(words: list[str], *, debug: bool) -> int:
+    try:
+        result: Any = main.main(words, prog_name="patchseg", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, PatchsegError):
+            click.echo(f"Error: {error}", err=True)
+            return error.exit_code
+        text = f"{type(error).__name__}: {error}".strip()
+        click.echo(f"Error: unexpected {text}; run it again with --debug to see where", err=True)
+        return 1

@@ -1,0 +1,30 @@
+"""`patchseg infer`."""
+
+import click
+
+from patchseg.cli.options import overwrite, parameters, required
+from patchseg.cli.terminal import Terminal
+from patchseg.inference.infer import infer
+from patchseg.parameters import InferParameters, Parameters
+
+
+@click.command
+@click.argument("infer__images", metavar="IMAGE...", nargs=-1)
+@parameters(InferParameters)
+@overwrite
+def command(parameters: Parameters, overwrite: bool) -> None:
+    """Segment images of any size: files, folders or globs.
+
+    The image is cut into half-overlapping tiles, whose class probabilities are averaged into one mask of its size.
+
+    \b
+    Example:
+      patchseg infer new/*.tif -m checkpoints/patches/best.pt -o masks --overlay
+    """
+    settings = parameters.infer
+    images = required(settings.images, "infer.images", "IMAGE")
+    checkpoint = required(settings.checkpoint, "infer.checkpoint", "--checkpoint (-m)")
+    path = infer(
+        list(images), checkpoint=checkpoint, parameters=settings, overwrite=overwrite, progress=Terminal()
+    )
+    click.echo(path)

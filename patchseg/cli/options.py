@@ -1,0 +1,111 @@
+"""Flags out of parameters: a field of a section becomes an option; what was given becomes {key: value}."""
+
+import functools
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+
+from patchseg.errors import UsageError
+from patchseg.parameters import FILE, load
+from patchseg.section import Section
+
+Command = Callable[..., Any]
+
+
+def parameters(*sections: type[Section]) -> Callable[[Command], Command]:
+    """Give a command a flag for each parameter of some sections, and call it with the loaded `Parameters`.
+
+    The command's own arguments whose name is a full key with a double underscore, such as `data__images`, count as
+    parameters too.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapper(*, parameters: Path | None, **values: Any) -> Any:
+            given = {key: values.pop(key) for key in list(values) if "__" in key}
+            flags = {key.replace("__", "."): value for key, value in given.items() if value not in (None, ())}
+            return command(
+                parameters=load(parameters, {key: _plain(value) for key, value in flags.items()}), **values
+            )
+
+        option = click.option(
+            "--parameters",
+            type=click.Path(path_type=Path),
+            help=f"Parameters file.  [default: {FILE} if it is here]",
+        )
+        decorated: Command = option(wrapper)
+        for section in reversed(sections):
+            for name, field in reversed(section.model_fields.items()):
+                if _extra(field)["flag"]:
+                    decorated = _option(section.section, name, field)(decorated)
+        return decorated
+
+    return decorate
+
+
+overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def required(value: Any, key: str, what: str) -> Any:
+    """Return a parameter that must be there.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if value in (None, []):
+        raise UsageError(f"{what} missing; name it on the command line, or {key} in {FILE}")
+    return value
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    return extra
+
+
+def _option(section: str, name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    """Return the option of a field; its default stays in the help, so that only what was given is passed on."""
+    flag, extra, default = "--" + name.replace("_", "-"), _extra(field), field.default
+    help = f"{str(field.description)[0].upper()}{str(field.description)[1:]}."
+    if default is not None and "[auto" not in help:
+        help += f"  [default: {_told(default)}]"
+    names = [f"{flag}/--no-{flag[2:]}"] if isinstance(default, bool) else [flag]
+    if extra["short"]:
+        names.insert(0, str(extra["short"]))
+    kind = {} if isinstance(default, bool) else {"type": _type(field.annotation)}
+    return click.option(*names, f"{section}__{name}", default=None, help=help, **kind)
+
+
+def _told(default: Any) -> str:
+    return (
+        {True: "yes", False: "no"}.get(default, str(default)) if isinstance(default, bool) else str(default)
+    )
+
+
+def _type(annotation: Any) -> Any:
+    """Return click's type for a field's: the first that is not None, of choices all."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        (annotation, *more) = [part for part in typing.get_args(annotation) if part is not type(None)]
+        if more or typing.get_origin(annotation) is typing.Annotated:
+            return str  # such as "balanced", a list of numbers, or a duration: the model understands it
+    if typing.get_origin(annotation) is typing.Literal:
+        return click.Choice(typing.get_args(annotation))
+    return annotation if annotation in (int, float) else str
+
+
+def _plain(value: Any) -> Any:
+    """Turn what click gives into what the models take: lists for tuples, and for "1,2,3"."""
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, str) and "," in value:
+        try:
+            return [float(part) for part in value.split(",")]
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,31 @@
+"""`patchseg prepare`."""
+
+import click
+
+from patchseg.cli.options import overwrite, parameters, required
+from patchseg.cli.terminal import Terminal
+from patchseg.parameters import Parameters, PrepareParameters
+from patchseg.patches.prepare import prepare
+
+
+@click.command
+@click.argument("data__images", metavar="[IMAGES]", required=False)
+@click.argument("data__masks", metavar="[MASKS]", required=False)
+@parameters(PrepareParameters)
+@overwrite
+def command(parameters: Parameters, overwrite: bool) -> None:
+    """Cut random patches, with flips, out of each image and its mask into one HDF5 file.
+
+    IMAGES and MASKS are folders, matched by name (a.tif and a.png, Img_7 and Mask_7, a and a_mask); or IMAGES is a
+    list file with an `image mask` pair a line.
+
+    \b
+    Example:
+      patchseg prepare images masks --patch 128 --per-image 40
+    """
+    data = parameters.data
+    images = required(data.images, "data.images", "IMAGES")
+    path = prepare(
+        images, data.masks, parameters=parameters.prepare, data=data, overwrite=overwrite, progress=Terminal()
+    )
+    click.echo(path)
