@@ -57,7 +57,7 @@ def demo(
     progress.say("2/6 prepare: patches with flips, split by image")
     patches = prepare(
         data / "train/images", data / "train/masks",
-        parameters=PrepareParameters(output=str(folder / "patches.h5")),
+        parameters=PrepareParameters(output=str(folder / "patches.h5"), validation=0.1),
         data=DataParameters.model_validate({"classes": list(CLASSES)}), **again,
     )  # fmt: skip
     progress.say("3/6 train")
