@@ -10,7 +10,7 @@ from hypothesis import settings
 import patchseg
 
 # The first example of a property often pays for an import, and machines differ: time is no property.
-settings.register_profile("patchseg", deadline=None)
+settings.register_profile("patchseg", deadline=None, max_examples=40)
 settings.load_profile("patchseg")
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]

@@ -3,15 +3,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from patchseg.errors import UsageError
 from patchseg.parameters import (
     ClassParameters,
     EvaluateParameters,
-    ModelParameters,
     Parameters,
     PrepareParameters,
     TrainParameters,
@@ -19,7 +16,6 @@ from patchseg.parameters import (
     load,
     schema,
 )
-from patchseg.section import seconds
 
 
 @pytest.fixture
@@ -80,13 +76,6 @@ def test_the_plan_fills_only_what_nobody_set(written):
     assert [model.source(name) for name in ("width", "levels", "norm", "name")] == [
         str(file), "flag", "plan", "default",
     ]  # fmt: skip
-
-
-def test_planning_twice_keeps_the_first_plan_and_leaves_the_original():
-    original = ModelParameters(width=8)
-    planned = original.planned(width=32, levels=4).planned(levels=5)
-    assert (planned.width, planned.levels, planned.source("width")) == (8, 4, "call")
-    assert (original.levels, original.source("levels")) == (None, "default")
 
 
 def test_effective_holds_value_and_source_of_every_key_of_a_section():
@@ -187,7 +176,7 @@ def test_all_three_mistakes_are_told_at_once(written):
 @pytest.mark.parametrize(
     ("tree", "sentence"),
     [
-        ({"trian": {"epochs": 1}}, 'trian is no parameter; did you mean "train"?'),
+        ({"trains": {"epochs": 1}}, 'trains is no parameter; did you mean "train"?'),
         ({"train": {"zebra": 1}}, "train.zebra is no parameter"),
         ({"train": 5}, "train should be an object in braces (got 5)"),
         ({"train": {"loss": "bce"}}, "train.loss should be 'ce', 'dice' or 'ce+dice' (got \"bce\")"),
@@ -243,29 +232,6 @@ def test_a_flag_into_a_section_that_is_no_object_tells_of_the_section(written):
     ]
 
 
-# Durations
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("90s", 90), ("90", 90), ("5m", 300), ("1.5h", 5400), (" 2 m ", 120), ("0.5s", 0.5)],
-)
-def test_durations_are_seconds_minutes_and_hours(text, expected):
-    assert seconds(text) == expected
-    assert TrainParameters(time=text).time == expected
-
-
-@given(st.integers(0, 10**6) | st.floats(0, 1e6))
-def test_a_duration_in_numbers_is_seconds_already(number):
-    assert seconds(number) == number
-
-
-@pytest.mark.parametrize("text", ["", "m", "5 days", "-5m", "1e3s", "5m30s"])
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(ValueError, match="duration"):
-        seconds(text)
-
-
 # The schema
 
 
@@ -293,7 +259,7 @@ def test_the_schema_accepts_the_effective_values_of_the_defaults_and_they_load_a
         {"train": {"epochs": 0}},
         {"train": {"rat": 1}},
         {"train": {"time": -1}},
-        {"trian": {}},
+        {"trains": {}},
         {"infer": {"blend": "sinc"}},
         {"data": {"classes": [{"value": 1}]}},
         {"prepare": {"validation": 1.0}},

@@ -1,4 +1,4 @@
-"""TIFF by window: only the segments (tiles or strips) that a box touches are decoded, and the last ones are kept.
+"""TIFF by window: only the segments (tiles or strips) that a box touches are decoded, and those decoded last are kept.
 
 Built on tifffile's page decoder, because its Zarr view keeps no decoded segment and decodes each one again for
 every overlapping window. The cache holds one row of segments, so that an image read band by band from top to
@@ -70,7 +70,11 @@ def _damaged(path: Path, error: object) -> DataError:
 
 
 class TiffSource:
-    """An open TIFF page; see `ImageSource`. Safe to read from several threads."""
+    """An open TIFF page; see `ImageSource`. Safe to read from several threads.
+
+    Raises:
+        ValueError: Its directory lists fewer segments than its size asks for.
+    """
 
     def __init__(self, path: Path, file: tifffile.TiffFile, page: Any) -> None:
         self._path, self._file, self._page, self._lock = path, file, page, threading.Lock()
@@ -83,8 +87,12 @@ class TiffSource:
         tiled = page.is_tiled
         self._height = page.tilelength if tiled else min(page.rowsperstrip, page.imagelength)
         self._width = page.tilewidth if tiled else page.imagewidth
+        self._down = -(-page.imagelength // self._height)
         self._across = -(-page.imagewidth // self._width)
         self._planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
+        segments = self._planes * self._down * self._across
+        if len(page.dataoffsets) < segments:
+            raise ValueError(f"{len(page.dataoffsets)} of its {segments} segments are listed")
         row = self._height * self._across * self._width * page.samplesperpixel * self.dtype.itemsize
         self._capacity = max(_MIN_CACHE, int(1.25 * row))
         self._cache: OrderedDict[int, Array] = OrderedDict()
@@ -136,18 +144,16 @@ class TiffSource:
 
     def _segments(self, box: Box) -> Iterator[tuple[int, int, int, int]]:
         """Yield row, column, plane and index of the segments that a box touches."""
-        down = -(-self._page.imagelength // self._height)
         # Planes inside rows, so that the last row stays in the cache with all its planes.
         for row in range(box.top // self._height, -(-box.bottom // self._height)):
             for plane in range(self._planes):
                 for column in range(box.left // self._width, -(-box.right // self._width)):
-                    yield row, column, plane, (plane * down + row) * self._across + column
+                    yield row, column, plane, (plane * self._down + row) * self._across + column
 
     def _segment(self, index: int) -> Array:
         """Return a decoded segment, (h, w, S), from the cache where it is there."""
         with self._lock:
             if index in self._cache:
-                self._cache.move_to_end(index)
                 return self._cache[index]
             segment = self._decode(index)
             self._cache[index] = segment

@@ -20,10 +20,7 @@ _NAMES = {0x000000: "background", 0xFF0000: "red", 0x00FF00: "green", 0x0000FF: 
 
 
 class Survey(NamedTuple):
-    """What one mask holds: its kind, its values (packed colours for colour masks), and the colours of indices.
-
-    A palette that only spells out grays is no palette: its indices are values.
-    """
+    """What one mask holds: its kind, its values (packed colours for colour masks), and the colours of indices."""
 
     path: Path
     kind: Literal["value", "palette", "color"]
@@ -45,8 +42,6 @@ def survey(source: ImageSource, path: Path) -> Survey:
         return Survey(path, "value", frozenset(found))
     packed = pack(source.palette[None], path)[0].tolist()
     colors = tuple((value, packed[value]) for value in sorted(found) if value < len(packed))
-    if colors == tuple((value, _gray(value)) for value in sorted(found)):
-        return Survey(path, "value", frozenset(found))
     return Survey(path, "palette", frozenset(found), colors)
 
 
@@ -128,9 +123,14 @@ def _from_values(values: list[int], surveys: list[Survey]) -> Classes:
 
 
 def _palette_colors(surveys: list[Survey], count: int, folder: Path) -> tuple[str, ...]:
-    """Return the colours that the palettes agree on, or the default ones."""
+    """Return the colours that the palettes agree on, or the default ones.
+
+    A palette that only spells out the grays, as some programs write with every image, says nothing of colours.
+    """
     own: dict[int, int] = {}
     for s in surveys:
+        if all(color == _gray(value) for value, color in s.colors):
+            continue
         for value, color in s.colors:
             if own.setdefault(value, color) != color:
                 raise DataError(

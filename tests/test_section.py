@@ -1,0 +1,47 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from patchseg.parameters import ClassParameters, ModelParameters, TrainParameters
+from patchseg.section import seconds
+
+
+def test_planning_twice_keeps_the_first_plan_and_leaves_the_original():
+    original = ModelParameters(width=8)
+    planned = original.planned(width=32, levels=4).planned(levels=5)
+    assert (planned.width, planned.levels, planned.source("width")) == (8, 4, "call")
+    assert (original.levels, original.source("levels")) == (None, "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90s", 90), ("90", 90), ("5m", 300), ("1.5h", 5400), (" 2 m ", 120), ("0.5s", 0.5)],
+)
+def test_durations_are_seconds_minutes_and_hours(text, expected):
+    assert seconds(text) == expected
+    assert TrainParameters(time=text).time == expected
+
+
+@given(st.integers(0, 10**6) | st.floats(0, 1e6))
+def test_a_duration_in_numbers_is_seconds_already(number):
+    assert seconds(number) == number
+
+
+@pytest.mark.parametrize("text", ["", "m", "5 days", "-5m", "1e3s", "5m30s"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="duration"):
+        seconds(text)
+
+
+def test_a_time_is_any_of_them_and_above_0():
+    assert TrainParameters(time="2m").time == TrainParameters(time=120).time == 120
+    with pytest.raises(ValidationError, match="greater than 0"):
+        TrainParameters(time="0s")
+
+
+@pytest.mark.parametrize("color", ["red", "#fff", "e69f00", "#e69f0g", "#e69f00\n", ""])
+def test_what_is_no_colour_is_refused(color):
+    assert ClassParameters(name="a", color="#E69f00").color == "#E69f00"
+    with pytest.raises(ValidationError, match="should be a colour"):
+        ClassParameters(name="a", color=color)
