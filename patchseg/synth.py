@@ -140,7 +140,7 @@ def noise_levels(mean: float) -> Pixels:
 
 
 def synth(
-    directory: Path,
+    directory: Path | str,
     *,
     parameters: SynthParameters = SynthParameters(),
     overwrite: bool = False,
@@ -164,7 +164,7 @@ def synth(
         UsageError: The directory is not empty, or cannot be written to.
         PatchsegError: The disk is full.
     """
-    progress = progress or Progress()
+    progress, directory = progress or Progress(), Path(directory)
     if directory.is_dir() and any(directory.iterdir()):
         if not overwrite:
             raise UsageError(f"{directory}: is not empty; choose another directory or give --overwrite")

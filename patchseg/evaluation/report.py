@@ -36,7 +36,9 @@ class Run:
     parameters: dict[str, dict[str, Any]]
 
 
-def report(scores: Path, run: Path | None = None, *, output: Path, overwrite: bool = False) -> Path:
+def report(
+    scores: Path | str, run: Path | str | None = None, *, output: Path | str, overwrite: bool = False
+) -> Path:
     """Write scores and the course of a training as one HTML file that needs no other.
 
     Args:
@@ -52,6 +54,7 @@ def report(scores: Path, run: Path | None = None, *, output: Path, overwrite: bo
         UsageError: The output exists or cannot be written, or a file is missing.
         DataError: A file holds something else.
     """
+    scores, output = Path(scores), Path(output)
     refuse_existing([output], overwrite=overwrite)
     document = read_scores(scores)
     classes = Classes(
@@ -60,7 +63,7 @@ def report(scores: Path, run: Path | None = None, *, output: Path, overwrite: bo
         tuple(document["palette"]),
     )
     examples = [_example(rank, entry, scores.parent, classes) for rank, entry in telling(document["images"])]
-    record = read_run(run) if run else None
+    record = read_run(Path(run)) if run else None
     title = f"Report: {record.name if record else scores.resolve().parent.name}"
     text = report_html(document, record, title=title, examples=examples)
     with whole(output) as part:
