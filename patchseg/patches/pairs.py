@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from patchseg.errors import DataError, UsageError, listing
+from patchseg.errors import DataError, UsageError, did_you_mean, listing
 from patchseg.imaging import SUFFIXES
 
 _SPLIT = re.compile(r'"([^"]*)"|(\S+)')
@@ -58,8 +58,14 @@ def image_files(folder: Path) -> list[Path]:
         UsageError: There is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: is no folder; expected one with images ({' '.join(SUFFIXES)})")
+        beside = [path.name for path in folder.parent.glob("*") if path.is_dir()]
+        raise UsageError(
+            f"{folder}: is no folder; expected one with images ({' '.join(SUFFIXES)}){did_you_mean(folder.name, beside)}"
+        )
     files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+    inside = sorted(path.name for path in folder.iterdir() if path.is_dir())[:8]
+    if not files and inside:
+        raise UsageError(f"{folder}: holds no image, only folders ({', '.join(inside)}); name one of them")
     if not files:
         raise UsageError(f"{folder}: holds no image; expected files ending in {' '.join(SUFFIXES)}")
     return sorted(files, key=lambda file: natural(file.name))

@@ -1,6 +1,7 @@
 """The verb `prepare`: images and masks -> patches.h5, one image at a time."""
 
 import hashlib
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,11 +153,11 @@ def _tell(
     pixels += sum(region.box.height * region.box.width for region in regions if region.side == "val")
     size = pixels * (inspection.channels * inspection.dtype.itemsize + 1)
     blocks = (
-        " (blocks of the same images, a guard band between)" if len(regions) > len(inspection.shapes) else ""
+        " (of the same images, a guard band between)" if len(regions) > len(inspection.shapes) else ""
     )
-    progress.say(f"{train} regions to train on, {val} to validate{blocks}")
+    progress.say(f"{train} {'blocks' if blocks else 'images'} to train on, {val} to validate{blocks}")
     progress.say(
-        f"{patches} training patches of {parameters.patch} x {parameters.patch}; {output} takes {size / 1e6:.0f} MB"
+        f"{patches} training patches of {parameters.patch} x {parameters.patch}; {output} takes {math.ceil(size / 1e6)} MB"
     )
 
 

@@ -7,6 +7,8 @@
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -49,7 +51,8 @@ class PatchWriter:
     """Appends patches, block by block, to a new file."""
 
     def __init__(self, path: Path, *, patch: int, channels: int, dtype: np.dtype[Any]) -> None:
-        self._file = h5py.File(path, "w")
+        self._disk = _Disk(path)
+        self._file = h5py.File(self._disk, "w")
         text = h5py.string_dtype()
         for side in SIDES:
             group = self._file.create_group(side)
@@ -84,6 +87,7 @@ class PatchWriter:
         _append(group["source"], np.full(len(images), source))
         _append(group["box"], np.array(boxes))
         _append(group["flip"], np.array(flips))
+        self._disk.check()
 
     def add_region(self, image: Array, mask: Array, *, source: int, box: Box) -> None:
         """Store a validation image or block whole: (H, W, C) and (H, W) uint8."""
@@ -91,6 +95,7 @@ class PatchWriter:
         group.create_dataset("image", data=image, chunks=True)
         group.create_dataset("mask", data=mask, chunks=True)
         group.attrs["source"], group.attrs["box"] = source, np.array(box)
+        self._disk.check()
 
     def finish(self, head: Head) -> None:
         """Write the attributes."""
@@ -104,8 +109,47 @@ class PatchWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.close()
+        self._disk.close()
+        if kind is None:
+            self._disk.check()
+
+
+class _Disk:
+    """The file that HDF5 writes to: it notes what a disk refuses, and lets HDF5 believe that all is well.
+
+    After a write that failed, HDF5 can neither go on nor close its file, and takes the process down with it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self._refused: OSError | None = None
+        self.seek, self.tell, self.flush = self._file.seek, self._file.tell, self._file.flush
+        self.read, self.readinto, self.close = self._file.read, self._file.readinto, self._file.close
+
+    def write(self, data: memoryview) -> None:
+        """Write all of the data, since HDF5 asks once only."""
+        with self._noted():
+            while data:
+                data = data[self._file.write(data) :]
+
+    def truncate(self, size: int) -> None:
+        """Make the file longer or shorter."""
+        with self._noted():
+            self._file.truncate(size)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._refused = self._refused or error
+
+    def check(self) -> None:
+        """Raise the `OSError` of the first write that failed."""
+        if self._refused:
+            raise self._refused
 
 
 class PatchFile:

@@ -149,6 +149,18 @@ def test_rows_of_a_band_are_counted_from_the_top_of_the_image(tmp_path):
     require_finite(np.array([[[1]]]), tmp_path / "a.npy")
 
 
+def test_an_image_of_several_bands_is_read_to_its_end(folders):
+    tall = np.zeros((2100, 2000), np.float16)
+    tall[2099, 3] = np.nan
+    for side in folders:
+        for file in side.iterdir():
+            file.unlink()
+    save(folders[0] / "a.npy", tall)
+    save(folders[1] / "a.npy", np.eye(2100, 2000, dtype=np.uint8))
+    (line,) = lines(folders)
+    assert "first at row 2099, column 3;" in line
+
+
 def test_mixed_channels_and_dtypes_are_held_against_the_first_image(folders):
     one = save(folders[0] / "b.png", np.zeros((20, 30, 3), np.uint8))
     two = save(folders[0] / "c.png", np.zeros((20, 30), np.uint16))

@@ -1,19 +1,13 @@
 import hashlib
 import json
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from patchseg.errors import DataError, UsageError
+from patchseg.errors import UsageError
 from patchseg.parameters import ClassParameters, DataParameters, PrepareParameters
 from patchseg.patches.prepare import prepare
 from patchseg.progress import Progress
@@ -160,13 +154,27 @@ def test_equal_seeds_give_equal_files_and_another_seed_other_boxes(data, made, r
     assert {"train/box", "train/images", "val/box", "@seed"} <= same(made, other)
 
 
-def test_a_fixed_set_keeps_its_patches_whatever_stands_after_it(tmp_path, write, run, everything):
+def test_an_image_draws_its_own_patches_whatever_stands_after_it(tmp_path, write, run, everything):
     write(tmp_path, {"a": (50, 50), "b": (50, 50)})
-    few = everything(run(tmp_path, validation=0.0))
+    anywhere = {"validation": 0.0, "foreground": 0.0, "overwrite": True}
+    few, other = (everything(run(tmp_path, seed=seed, **anywhere))["train/box"] for seed in (0, 1))
     write(tmp_path, {"a": (50, 50), "b": (50, 50), "c": (50, 50)})
-    more = everything(run(tmp_path, validation=0.0, overwrite=True))
-    assert (more["train/box"][:40] == few["train/box"]).all()
-    assert not (few["train/box"][:20] == few["train/box"][20:]).all(), "each image draws its own"
+    more = everything(run(tmp_path, **anywhere))["train/box"]
+    assert (more[:40] == few).all()
+    assert not (few[:20] == few[20:]).all()
+    assert not (few == other).all()
+
+
+def test_the_share_of_foreground_is_passed_on(tmp_path, write, run, everything):
+    _, masks = write(tmp_path, {"a": (50, 50), "b": (50, 50)})
+    for name in "ab":
+        mask = np.zeros((50, 50), np.uint8)
+        mask[20, 30] = 1
+        Image.fromarray(mask).save(masks / f"{name}.png")
+    made = everything(run(tmp_path, validation=0.0, foreground=0.6, flips=False))
+    centred = (made["train/box"] == [12, 22, 16, 16]).all(axis=1).reshape(2, 5)
+    assert centred[:, 2:].all()  # three of five
+    assert not centred[:, :2].all()
 
 
 def test_half_the_scale_halves_images_regions_and_boxes(tmp_path, write, run, everything):
@@ -228,7 +236,7 @@ def test_0_and_255_become_two_classes_and_that_is_said(tmp_path, write, run, eve
     assert set(np.unique(made["train/masks"])) == {0, 1}
     assert told.lines[0] == "classes (from the masks): 0 background, 255 foreground"
     assert "255 is class 1" in told.lines[1]
-    assert told.lines[2] == "1 regions to train on, 1 to validate"
+    assert told.lines[2] == "1 images to train on, 1 to validate"
     assert told.lines[3].startswith("20 training patches of 16 x 16; ")
 
 
@@ -267,26 +275,21 @@ from pathlib import Path
 from patchseg.parameters import PrepareParameters
 from patchseg.patches.prepare import prepare
 folder = Path(sys.argv[1])
-prepare(folder / "images", folder / "masks", parameters=PrepareParameters(output=str(folder / "p.h5"), per_image=5))
+prepare(folder / "images", folder / "masks", parameters=PrepareParameters(output=str(folder / "p.h5"), per_image=4))
 print(next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line).split()[1])
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
-def test_many_images_take_no_more_memory_than_few(tmp_path, write):
+def test_many_images_take_no_more_memory_than_few(tmp_path, write, run_python):
     peaks = {}
     for count in (8, 40):
         images, masks = write(tmp_path / str(count), {"0": (512, 512)})
         for number in range(1, count):
             (images / f"{number}.png").write_bytes((images / "0.png").read_bytes())
             (masks / f"{number}.png").write_bytes((masks / "0.png").read_bytes())
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, str(tmp_path / str(count))],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        done = run_python(PEAK, tmp_path / str(count))
+        assert done.returncode == 0, done.stderr
         peaks[count] = int(done.stdout) / 1024
-    # 32 more images of 1 MB each, and their patches.
+    # 32 more images are 32 MB, and as much again in patches.
     assert peaks[40] - peaks[8] < 20, f"MB: {peaks}"
-

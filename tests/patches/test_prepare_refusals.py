@@ -1,22 +1,10 @@
-import hashlib
-import json
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
-import h5py
 import numpy as np
 import pytest
-import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from patchseg.errors import DataError, UsageError
-from patchseg.parameters import ClassParameters, DataParameters, PrepareParameters
-from patchseg.patches.prepare import prepare
-from patchseg.progress import Progress
+from patchseg.parameters import ClassParameters, DataParameters
+
 
 def test_a_single_small_image_is_refused(tmp_path, write, run, everything):
     write(tmp_path, {"a": (95, 40)})
@@ -57,7 +45,9 @@ def test_missing_masks_and_bad_files_are_listed_together(tmp_path, write, run):
     assert not list(tmp_path.glob("*.h5"))
 
 
-def test_a_patch_larger_than_every_image_is_refused_and_a_smaller_side_is_named(tmp_path, write, run, everything):
+def test_a_patch_larger_than_every_image_is_refused_and_a_smaller_side_is_named(
+    tmp_path, write, run, everything
+):
     write(tmp_path, {"a": (30, 45), "b": (20, 20)})
     with pytest.raises(UsageError) as caught:
         run(tmp_path, patch=46)

@@ -1,22 +1,14 @@
-import hashlib
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchseg.errors import DataError, UsageError
-from patchseg.parameters import ClassParameters, DataParameters, PrepareParameters
-from patchseg.patches.prepare import prepare
-from patchseg.progress import Progress
+from patchseg.errors import UsageError
+
 
 def pixels(path):
     return np.asarray(Image.open(path))
@@ -38,34 +30,27 @@ def side_maps(made, shapes):
     return seen
 
 
-sizes = st.lists(st.tuples(st.integers(17, 90), st.integers(9, 90)), min_size=2, max_size=5)
-
-
-@given(
-    sizes,
-    st.sampled_from([8, 11, 16]),
-    st.floats(0.01, 0.9),
-    st.sampled_from([None, r"\d$"]),
-    st.integers(0, 99),
+several = st.lists(st.tuples(st.integers(17, 90), st.integers(9, 90)), min_size=2, max_size=5)
+large = st.lists(st.tuples(st.integers(9, 60), st.integers(96, 120)), min_size=1, max_size=1)
+ways = st.fixed_dictionaries(
+    {
+        "patch": st.sampled_from([8, 11, 16]),
+        "validation": st.floats(0.01, 0.9),
+        "group": st.sampled_from([None, r"\d$"]),
+        "seed": st.integers(0, 99),
+    }
 )
-@settings(deadline=None, max_examples=25)
-def test_no_pixel_reaches_both_sides(write, run, everything, shapes, patch, validation, group, seed):
+
+
+@given(several | large, ways)
+@settings(max_examples=30)
+def test_no_pixel_reaches_both_sides(write, run, everything, shapes, way):
     names = [f"{'xyz'[i % 3]}{i // 3}" for i in range(len(shapes))]
-    if group and len(shapes) < 4:
-        group = r"^\w"  # else all were in one group
+    if way["group"] and len(shapes) < 4:
+        way["group"] = r"^\w"  # else all were in one group
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), dict(zip(names, shapes, strict=True)), seed=seed)
-        made = everything(
-            run(
-                Path(folder),
-                patch=patch,
-                per_image=12,
-                validation=validation,
-                group=group,
-                seed=seed,
-                flips=False,
-            )
-        )
+        write(Path(folder), dict(zip(names, shapes, strict=True)))
+        made = everything(run(Path(folder), per_image=12, flips=False, **way))
     seen = side_maps(made, shapes)
     assert any(seen["train", i].any() for i in range(len(shapes)))
     assert any(seen["val", i].any() for i in range(len(shapes)))
@@ -74,8 +59,8 @@ def test_no_pixel_reaches_both_sides(write, run, everything, shapes, patch, vali
         rows, columns = (np.flatnonzero(seen["val", i].any(axis=axis)) for axis in (1, 0))
         if seen["train", i].any() and len(rows):  # blocks: a patch's width lies between
             near = seen["train", i][
-                max(rows[0] - patch, 0) : rows[-1] + patch + 1,
-                max(columns[0] - patch, 0) : columns[-1] + patch + 1,
+                max(rows[0] - way["patch"], 0) : rows[-1] + way["patch"] + 1,
+                max(columns[0] - way["patch"], 0) : columns[-1] + way["patch"] + 1,
             ]
             assert not near.any()
     of_group = {}
@@ -95,8 +80,9 @@ def test_one_large_image_gives_blocks_of_both_sides(tmp_path, write, run, everyt
     assert made["train/flip"].tolist() == [0, 1, 2, 3] * 5
 
 
-def test_groups_stay_together_and_are_recorded_on_both_sides(data, run, everything):
-    made = everything(run(data, output=str(data / "grouped.h5"), group=r"s\d"))
+def test_groups_stay_together_and_are_recorded_on_both_sides(tmp_path, write, run, everything):
+    write(tmp_path, dict.fromkeys(["s1_a", "s1_b", "s2_a", "s3_a", "s4_a", "s4_b"], (20, 20)))
+    made = everything(run(tmp_path, group=r"s\d"))
     sides = list(zip(made["sources/group"].tolist(), made["sources/side"].tolist(), strict=True))
     assert [group for group, _ in sides] == [b"s1", b"s1", b"s2", b"s3", b"s4", b"s4"]
     assert len(set(sides)) == 4

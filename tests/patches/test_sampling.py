@@ -30,7 +30,7 @@ def slow_start(length, patch):
 
 
 @given(masks, st.integers(1, 24), st.integers(1, 12), st.floats(0, 1), st.integers(0, 99))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_boxes_lie_inside_or_centred_and_hold_a_labelled_pixel(mask, patch, number, foreground, seed):
     boxes = sample_boxes(mask, patch, number, foreground=foreground, random=random(seed))
     assert len(boxes) == (0 if (mask == 255).all() else number)
@@ -42,7 +42,6 @@ def test_boxes_lie_inside_or_centred_and_hold_a_labelled_pixel(mask, patch, numb
 
 
 @given(masks, st.integers(1, 24), st.integers(1, 12), st.floats(0, 1), st.integers(0, 99))
-@settings(deadline=None)
 def test_the_last_boxes_are_centred_on_foreground_or_moved_from_a_border(
     mask, patch, number, foreground, seed
 ):
@@ -133,7 +132,6 @@ def test_an_axis_shorter_than_the_patch_is_centred_and_reflected():
     st.integers(-12, 0),
     st.integers(-12, 0),
 )
-@settings(deadline=None)
 def test_a_cut_reflects_like_two_mirrors_facing_each_other(shape, patch, top, left):
     image = np.arange(shape[0] * shape[1] * 2, dtype=np.uint16).reshape(*shape, 2)
     top, left = max(top, 1 - patch), max(left, 1 - patch)  # some pixel of the image is inside

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from patchseg.errors import DataError, UsageError
@@ -11,41 +11,55 @@ sides = st.integers(1, 120)
 shapes = st.lists(st.tuples(sides, sides), min_size=1, max_size=8)
 
 
-@given(shapes, st.floats(0.01, 0.99), st.integers(1, 16), st.integers(0, 99), st.data())
-@settings(deadline=None, max_examples=300)
-def test_a_split_is_by_whole_groups_or_by_blocks_a_patch_apart(shapes, validation, patch, seed, data):
+shares = st.floats(0.01, 0.99)
+
+
+@given(shapes, shares, st.integers(0, 99), st.data())
+def test_a_split_by_image_takes_whole_groups(shapes, validation, seed, data):
     group = data.draw(st.lists(st.sampled_from("abcd"), min_size=len(shapes), max_size=len(shapes)))
-    by_blocks = len(set(group)) == len(shapes) <= 3 and all(max(shape) >= 6 * patch for shape in shapes)
-    assume(by_blocks or len(set(group)) > 1)
-    regions = split(shapes, group, validation=validation, patch=patch, seed=seed)
+    assume(len(set(group)) > 1)
+    regions = split(shapes, group, validation=validation, patch=21, seed=seed)  # 120 px are not large
     assert {region.side for region in regions} == {"train", "val"}
-    assert {region.image for region in regions} == set(range(len(shapes)))
-    for region in regions:
-        height, width = shapes[region.image]
-        assert region.box.clip(height, width) == region.box
-    if not by_blocks:
-        assert [region.box for region in regions] == [Box(0, 0, *shape) for shape in shapes]
-        of_group = {name: {r.side for r in regions if group[r.image] == name} for name in group}
-        assert all(len(found) == 1 for found in of_group.values())
-        return
+    assert [region.image for region in regions] == list(range(len(shapes)))
+    assert [region.box for region in regions] == [Box(0, 0, *shape) for shape in shapes]
+    of_group = {name: {r.side for r in regions if group[r.image] == name} for name in group}
+    assert all(len(found) == 1 for found in of_group.values())
+
+
+large = st.integers(1, 12).flatmap(
+    lambda patch: st.tuples(
+        st.just(patch),
+        st.lists(
+            st.tuples(st.integers(6 * patch, 9 * patch), st.integers(1, 9 * patch)), min_size=1, max_size=3
+        ),
+    )
+)
+
+
+@given(large, shares, st.integers(0, 99), st.booleans())
+def test_blocks_lie_a_patch_apart_and_hold_patches(large, validation, seed, wide):
+    patch, shapes = large
+    shapes = [shape[::-1] for shape in shapes] if wide else shapes
+    regions = split(shapes, list("abc"[: len(shapes)]), validation=validation, patch=patch, seed=seed)
     for number, shape in enumerate(shapes):
         # Painted along the longer axis: training 1, validation 2, guard 0.
         line = np.zeros(max(shape), int)
         axis = 0 if shape[0] >= shape[1] else 1
         for region in regions:
             if region.image == number:
-                line[region.box.slices[axis]] += 1 if region.side == "train" else 2
+                assert region.box.clip(*shape) == region.box
                 assert (region.box.height, region.box.width)[1 - axis] == shape[1 - axis]
+                line[region.box.slices[axis]] += 1 if region.side == "train" else 2
         train, val = np.flatnonzero(line == 1), np.flatnonzero(line == 2)
         assert line.max() == 2, "no row belongs to both"
-        assert (line == 0).sum() == patch
         assert np.abs(train[:, None] - val).min() == patch + 1
+        assert (len(train) + len(val), (line == 0).sum()) == (max(shape) - patch, patch)
         assert len(train) >= 2 * patch
         assert len(val) >= patch
+        assert patch in (len(val), len(train) // 2) or len(val) == round(validation * max(shape))
 
 
 @given(shapes, st.floats(0.01, 0.99), st.integers(0, 9))
-@settings(deadline=None)
 def test_a_split_depends_on_the_seed_alone(shapes, validation, seed):
     assume(len(shapes) > 3)
     group = [str(i) for i in range(len(shapes))]
