@@ -37,4 +37,9 @@ def command(file: Path | None, as_schema: bool, as_json: bool) -> None:
         return
     width = max(map(len, table))
     for key, entry in table.items():
-        click.echo(f"{key:<{width}}  {json.dumps(entry['value']):<16}  {entry['source']}")
+        click.echo(f"{key:<{width}}  {_short(json.dumps(entry['value'])):<26}  {entry['source']}")
+
+
+def _short(text: str) -> str:
+    """Fit a value into its column; --json has the whole."""
+    return text if len(text) <= 26 else f"{text[:23]}..."

@@ -16,7 +16,7 @@ from patchseg.imaging.scale import ScaledSource, scaled_length
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import IGNORE, Classes
 from patchseg.parameters import DataParameters, PrepareParameters, effective
-from patchseg.patches.check import Inspection, inspect, require_finite
+from patchseg.patches.check import Inspection, inspect
 from patchseg.patches.pairs import Pair, Unpaired, find_pairs, read_list
 from patchseg.patches.sampling import cut, flips, sample_boxes
 from patchseg.patches.split import Region, groups, random, split
@@ -152,9 +152,7 @@ def _tell(
     pixels = (patches + val * parameters.per_image) * parameters.patch**2
     pixels += sum(region.box.height * region.box.width for region in regions if region.side == "val")
     size = pixels * (inspection.channels * inspection.dtype.itemsize + 1)
-    blocks = (
-        " (of the same images, a guard band between)" if len(regions) > len(inspection.shapes) else ""
-    )
+    blocks = " (of the same images, a guard band between)" if len(regions) > len(inspection.shapes) else ""
     progress.say(f"{train} {'blocks' if blocks else 'images'} to train on, {val} to validate{blocks}")
     progress.say(
         f"{patches} training patches of {parameters.patch} x {parameters.patch}; {output} takes {math.ceil(size / 1e6)} MB"
