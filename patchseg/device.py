@@ -17,6 +17,9 @@ from patchseg.parameters import Device, Precision
 # Tiles a forward pass, by device. At least 2, and every batch is padded to it: some kernels round differently
 # for a batch of one.
 _TILE_BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
+# What torch says in a plain RuntimeError: on the CPU, on MPS, and on a GPU that another process has filled.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+_SEEDS = 2**63  # torch takes no more; a seed of 12 digits gives more with its steps
 
 
 def choose(name: Device) -> torch.device:
@@ -44,9 +47,8 @@ def describe(device: torch.device) -> str:
 
 def set_threads(threads: int | None) -> int:
     """Set the CPU's threads, by default as many as there are cores for this process, and return their number."""
-    torch.set_num_threads(
-        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or cores)
     return torch.get_num_threads()
 
 
@@ -54,9 +56,10 @@ def set_deterministic(on: bool) -> None:
     """Ask CUDA for bit-exact kernels; on the CPU they are so already."""
     torch.backends.cudnn.benchmark = not on
     torch.backends.cudnn.deterministic = on
-    if on and torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+    if torch.cuda.is_available():
+        if on:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(on)
 
 
 def resolve_precision(name: Precision, device: torch.device) -> Precision:
@@ -78,14 +81,15 @@ def tile_batch(device: torch.device) -> int:
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
     """Seed torch's global generator for one training step: dropout then depends on (seed, step, rank) alone."""
-    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + rank)
+    torch.manual_seed(((seed * 1_000_003 + step) * 1_009 + rank) % _SEEDS)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from a generator of one's own inside the block, as the initialization of a model does."""
+    """Draw from a CPU generator of one's own inside the block, as the initialization of a model does."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed the GPU's generators too, which nothing gives back.
+        torch.default_generator.manual_seed(seed % _SEEDS)
         yield
 
 
@@ -99,6 +103,6 @@ def memory_errors(cure: str) -> Iterator[None]:
             f"out of memory ({str(error).splitlines()[0] if str(error) else 'host'}); {cure}"
         ) from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+        if not any(sign in str(error) for sign in _OUT_OF_MEMORY):
             raise
         raise PatchsegError(f"out of memory; {cure}") from error

@@ -1,14 +1,17 @@
 """Checkpoints: plain tensors and plain Python values that rebuild their own model; nothing in them runs."""
 
+import io
 import pickle
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from patchseg import device as devices
 from patchseg.errors import DataError
 from patchseg.imaging.files import whole
 from patchseg.labels.classes import Classes
@@ -50,11 +53,15 @@ class Checkpoint:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         content = fields | {"classes": self.classes.to_json(), "patchseg_format": FORMAT}
         with whole(path) as part:
-            torch.save(content, part)
+            # Through memory, because torch hides what the disk says when it is full.
+            buffer = io.BytesIO()
+            torch.save(content, buffer)
+            part.write_bytes(buffer.getbuffer())
 
     def network(self) -> nn.Module:
         """Return the model with its weights, in evaluation mode, on the CPU."""
-        network = build(self.model)
+        with devices.seeded(0):  # its first weights are drawn, though none of them stays
+            network = build(self.model)
         network.load_state_dict(self.weights)
         return network.eval()
 
@@ -69,13 +76,14 @@ def load(path: Path) -> Checkpoint:
     if not path.is_file():
         raise DataError(f"{path}: is no file; {cure}")
     try:
+        _require_whole(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(f"{path}: holds objects that could run code, so it is not read; {cure}") from None
-    except (RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - what was made up to look like a checkpoint fails in any line of torch
         raise DataError(f"{path}: is damaged or no checkpoint ({_first(error)}); {cure}") from None
     number = content.get("patchseg_format") if isinstance(content, dict) else None
-    if number is None:
+    if not isinstance(number, int):
         raise DataError(f"{path}: is a file of torch, but of something else; {cure}")
     if number > FORMAT:
         raise DataError(
@@ -83,9 +91,43 @@ def load(path: Path) -> Checkpoint:
         )
     try:
         fields = {name: content[name] for name in Checkpoint.__dataclass_fields__}
-        return Checkpoint(**fields | {"classes": Classes.from_json(fields["classes"])})
+        checkpoint = Checkpoint(**fields | {"classes": Classes.from_json(fields["classes"])})
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: is incomplete ({error}); {cure}") from None
+    try:
+        _require_fitting(checkpoint)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise DataError(f"{path}: describes no network ({_first(error)}); {cure}") from None
+    return checkpoint
+
+
+def _require_whole(path: Path) -> None:
+    """Raise an error unless every byte is as it was written: torch looks at the sums of few of them."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} has changed since it was written")
+
+
+def _require_fitting(checkpoint: Checkpoint) -> None:
+    """Raise an error unless network, weights, classes and channels are of one kind.
+
+    Raises:
+        DataError: They are not, or no network has this name.
+    """
+    np.dtype(checkpoint.dtype)
+    with devices.seeded(
+        0
+    ):  # on the meta device it would take no memory, but torch seconds to import what for
+        expected = build(checkpoint.model).state_dict()
+    found = {name: weight.shape for name, weight in checkpoint.weights.items()}
+    wrong = [name for name, weight in expected.items() if found.pop(name, None) != weight.shape] + [*found]
+    sizes = {"classes": len(checkpoint.classes), "channels": len(checkpoint.channels)}
+    wrong += [name for name, size in sizes.items() if checkpoint.model[name] != size]
+    if wrong:
+        raise DataError(f"its parts do not fit its network ({wrong[0]}); train it again")
 
 
 def _first(error: Exception) -> str:

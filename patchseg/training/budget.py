@@ -5,12 +5,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from patchseg.parameters import TrainParameters
 
 _EPOCHS = 20  # of a run measured in steps or time, so that curves have points
-_MEASURED = 12  # steps at least before the total is fixed, the first two aside
-_SHARE = 0.02  # of the budget spent on measuring, at least
+_MEASURED = 12  # steps at least before the total is fixed
+_SHARE, _ENOUGH = 0.02, 10.0  # of the budget spent on measuring, at least, up to so many seconds
+_LATE = 0.25  # of the budget after which the total is fixed, however few steps were timed
 _RESERVE = 0.06  # of the rest left for steps that turn out slower
 _VALIDATION = 0.1  # of the budget spent on validation, at most
 
@@ -24,30 +26,38 @@ class Budget:
         epoch_steps: Steps an epoch.
         seconds: The wall-clock budget, if any.
         spent: Seconds used before this process.
+        most: The most steps that a wall-clock budget may be filled with, if any.
+        clock: Tells the time, in seconds.
     """
 
     total: int | None
     epoch_steps: int
     seconds: float | None = None
     spent: float = 0.0
-    _start: float = field(default_factory=time.monotonic)
-    _laps: list[float] = field(default_factory=list)
+    most: int | None = None
+    clock: Callable[[], float] = time.monotonic
+    _start: float = field(init=False)
+    _laps: list[float] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._start = self.clock()
 
     @classmethod
     def of(cls, parameters: TrainParameters, patches: int) -> "Budget":
         """Plan a run over so many patches."""
-        one_pass = math.ceil(patches / parameters.batch)
-        if parameters.time is not None:
-            return cls(None, parameters.epoch_steps or one_pass, parameters.time)
-        if parameters.steps is not None:
-            return cls(parameters.steps, parameters.epoch_steps or math.ceil(parameters.steps / _EPOCHS))
+        one_pass, steps = math.ceil(patches / parameters.batch), parameters.steps
+        # A run that would be over before it is measured needs no plan: time only stops it.
+        if parameters.time is not None and (steps is None or steps > _MEASURED + 1):
+            return cls(None, parameters.epoch_steps or one_pass, parameters.time, most=steps)
+        if steps is not None:
+            return cls(steps, parameters.epoch_steps or math.ceil(steps / _EPOCHS), parameters.time)
         epoch_steps = parameters.epoch_steps or one_pass
         return cls(parameters.epochs * epoch_steps, epoch_steps)
 
     @property
     def elapsed(self) -> float:
         """Seconds since the run began, over all its processes."""
-        return self.spent + time.monotonic() - self._start
+        return self.spent + self.clock() - self._start
 
     @property
     def epochs(self) -> int:
@@ -69,22 +79,29 @@ class Budget:
 
     def lap(self) -> None:
         """Note that a step is done while the total is unknown."""
-        self._laps.append(time.monotonic())
+        self._laps.append(self.clock())
 
     def measured(self) -> bool:
         """Tell whether enough steps were timed to fix the total."""
         assert self.seconds is not None
-        return len(self._laps) > _MEASURED and self._laps[-1] - self._laps[0] >= _SHARE * self.seconds
+        timed = len(self._laps)
+        if timed < 2:
+            return False
+        long = self._laps[-1] - self._laps[0] >= min(_ENOUGH, _SHARE * self.seconds)
+        # Of few steps, not all may go into measuring.
+        many = self.most is not None and timed >= _SHARE * self.most
+        return (timed > _MEASURED and (long or many)) or self.elapsed >= _LATE * self.seconds
 
     def fix(self, done: int, parameters: TrainParameters, validation: Callable[[], object]) -> None:
         """Fix total and epochs once, after `done` steps, from the speed of the timed ones and of one validation."""
         assert self.seconds is not None
-        step = statistics.median(b - a for a, b in zip(self._laps[2:], self._laps[3:], strict=False))
-        before = time.monotonic()
+        # The median, since the first steps warm up.
+        step = statistics.median(after - before for before, after in pairwise(self._laps))
+        before = self.clock()
         validation()
-        look = time.monotonic() - before
+        look = self.clock() - before
         epochs = min(_EPOCHS, max(1, int(_VALIDATION * self.seconds / max(look, 1e-9))))
         left = (self.seconds - self.elapsed - epochs * look) * (1 - _RESERVE)
         fitting = done + max(1, int(left / max(step, 1e-9)))
-        self.total = min(fitting, max(parameters.steps or fitting, done + 1))
+        self.total = min(fitting, max(self.most or fitting, done + 1))
         self.epoch_steps = parameters.epoch_steps or math.ceil(self.total / epochs)

@@ -44,7 +44,7 @@ class Learner:
     class_weights: Tensor | None = None
     step: int = 0
     best: float | None = None
-    _loss_sum: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    _loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))  # float32: MPS has no float64
     _loss_count: int = 0
 
     @classmethod
@@ -145,7 +145,7 @@ class Learner:
         self.network.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best = state["step"], state["best"]
-        self._loss_sum = torch.tensor(state["loss_sum"], dtype=torch.float64)
+        self._loss_sum = torch.tensor(state["loss_sum"])
         self._loss_count = state["loss_count"]
 
     def start_from(self, path: Path) -> None:

@@ -37,10 +37,7 @@ def cross_entropy(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -
     >>> cross_entropy(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8), None)  # log 4
     tensor(1.3863)
     """
-    log_probabilities = torch.log_softmax(_at_least_float32(logits), dim=1)
-    hits = _one_hot(truth, logits.shape[1])
-    weighted_hits = hits if class_weights is None else hits * class_weights[:, None, None]
-    return _ratio(-(log_probabilities * weighted_hits).sum(), weighted_hits.sum())
+    return _cross_entropy(*_compared(logits, truth), class_weights)
 
 
 def dice(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
@@ -62,14 +59,7 @@ def dice(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
     >>> dice(torch.zeros(1, 2, 1, 4), truth, None)  # p = 1/2 everywhere: 1 - 2 * 1.5 / (2 + 3)
     tensor(0.4000)
     """
-    hits = _one_hot(truth, logits.shape[1])
-    counted = hits.any(dim=1, keepdim=True)  # (N, 1, H, W) bool
-    probabilities = torch.softmax(_at_least_float32(logits), dim=1) * counted
-    overlap = (probabilities * hits).sum(dim=(0, 2, 3))  # (K,)
-    total = probabilities.sum(dim=(0, 2, 3)) + hits.sum(dim=(0, 2, 3))
-    cost = 1 - (2 * overlap + SMOOTH) / (total + SMOOTH)
-    weights = torch.ones_like(cost) if class_weights is None else class_weights
-    return _ratio((cost * weights)[1:].sum(), weights[1:].sum())
+    return _dice(*_compared(logits, truth), class_weights)
 
 
 def both(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
@@ -78,7 +68,10 @@ def both(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
     >>> both(torch.zeros(1, 2, 1, 4), torch.tensor([[[0, 1, 1, 1]]]), None)  # log 2 + 0.4
     tensor(1.0931)
     """
-    return cross_entropy(logits, truth, class_weights) + dice(logits, truth, class_weights)
+    log_probabilities, hits = _compared(logits, truth)
+    return _cross_entropy(log_probabilities, hits, class_weights) + _dice(
+        log_probabilities, hits, class_weights
+    )
 
 
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "dice": dice, "ce+dice": both}
@@ -108,15 +101,32 @@ def balanced_weights(counts: npt.NDArray[np.integer]) -> list[float]:
     return [float(weight) for weight in weights / weights[counts > 0].mean()]
 
 
-def _at_least_float32(logits: Tensor) -> Tensor:
+def _cross_entropy(log_probabilities: Tensor, hits: Tensor, class_weights: Tensor | None) -> Tensor:
+    weighted_hits = hits if class_weights is None else hits * class_weights[:, None, None]
+    return _ratio(-(log_probabilities * weighted_hits).sum(), weighted_hits.sum())
+
+
+def _dice(log_probabilities: Tensor, hits: Tensor, class_weights: Tensor | None) -> Tensor:
+    counted = hits.sum(dim=1, keepdim=True)  # (N, 1, H, W), 1 or 0
+    probabilities = log_probabilities.exp() * counted
+    overlap = (probabilities * hits).sum(dim=(0, 2, 3))  # (K,)
+    total = probabilities.sum(dim=(0, 2, 3)) + hits.sum(dim=(0, 2, 3))
+    cost = 1 - (2 * overlap + SMOOTH) / (total + SMOOTH)
+    weights = torch.ones_like(cost) if class_weights is None else class_weights
+    return _ratio((cost * weights)[1:].sum(), weights[1:].sum())
+
+
+def _compared(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities and one-hot truth, both (N, K, H, W) of one dtype and contiguous.
+
+    The CPU multiplies and sums such tensors twice as fast as booleans and channels that lie last. 255 is no
+    class, so a pixel to ignore is 0 throughout.
+    """
     # Sums over a batch overflow or lose digits in the half precisions of autocast.
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def _one_hot(truth: Tensor, classes: int) -> Tensor:
-    """Return (N, K, H, W) bool; 255 is no class, so a pixel to ignore is false throughout."""
-    indices = torch.arange(classes, dtype=truth.dtype, device=truth.device)
-    return truth[:, None] == indices[:, None, None]
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32)).contiguous()
+    indices = torch.arange(logits.shape[1], dtype=truth.dtype, device=truth.device)
+    hits = truth[:, None] == indices[:, None, None]
+    return torch.log_softmax(precise, dim=1), hits.to(precise.dtype)
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:

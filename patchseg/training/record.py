@@ -1,11 +1,15 @@
 """What a run leaves behind to look at: metrics.jsonl, TensorBoard events and the effective parameters."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from patchseg.imaging.files import refusal, whole
 
 METRICS = "metrics.jsonl"
 PARAMETERS = "parameters.effective.json"
@@ -18,25 +22,37 @@ class Record:
         folder: runs/NAME.
         parameters: {key: {value, source}}.
         step: The step from which the run goes on; what was recorded after it is cut away.
+
+    Raises:
+        UsageError: The folder cannot be written to.
+        PatchsegError: The disk is full; also when a line is written.
     """
 
     def __init__(self, folder: Path, parameters: dict[str, Any], *, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / METRICS
         text = json.dumps(parameters, indent=1)
-        (folder / PARAMETERS).write_text(text, encoding="utf-8")
         kept = [line for line in read_metrics(folder) if line["step"] <= step]
-        self._metrics.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
-        self._events.add_text("parameters", f"```json\n{text}\n```", step)
+        for path, content in (
+            (folder / PARAMETERS, text), (self._metrics, "".join(json.dumps(line) + "\n" for line in kept)),
+        ):  # fmt: skip
+            with whole(path) as part:
+                part.write_text(content, encoding="utf-8")
+        with _told(folder):
+            self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+            self._events.add_text("parameters", f"```json\n{text}\n```", step)
 
     def write(self, line: dict[str, Any], panels: list[NDArray[np.uint8]]) -> None:
         """Append the numbers of an epoch and its pictures."""
+        with _told(self._metrics):
+            with self._metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            self._draw(line, panels)
+
+    def _draw(self, line: dict[str, Any], panels: list[NDArray[np.uint8]]) -> None:
+        """Show them in TensorBoard."""
         step = line["step"]
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
         for name, value in line.items():
             if name not in ("epoch", "step") and value is not None:
                 self._events.add_scalar(name, value, step)
@@ -50,7 +66,17 @@ class Record:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._events.close()
+        with _told(self._metrics):
+            self._events.close()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what a disk refuses into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise refusal(path, error) from error
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

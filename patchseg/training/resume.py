@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from patchseg.errors import DataError, UsageError
 from patchseg.models.checkpoint import Checkpoint, load
-from patchseg.patches.store import Head
+from patchseg.patches.store import PatchFile
 from patchseg.progress import Progress
 from patchseg.section import Section
 
@@ -18,7 +18,7 @@ _FREE = {"device", "threads", "precision", "deterministic", "name", "weights"}
 def claim(
     checkpoints: Path, runs: Path, *, resume: bool, overwrite: bool, progress: Progress
 ) -> Checkpoint | None:
-    """Return the checkpoint to go on from, or None for a fresh run; an old run of the name is removed on request.
+    """Return the checkpoint to go on from, or None for a fresh run; nothing is removed yet.
 
     Raises:
         UsageError: A run of that name exists and neither resume nor overwrite is given, or both.
@@ -34,17 +34,30 @@ def claim(
         for folder in (checkpoints, runs):
             if folder.exists() and any(folder.iterdir()):
                 raise UsageError(f"{folder}: exists already; give --resume, --overwrite or another --name")
-    # Only what a run writes: somebody may keep notes beside it.
-    for file in [*checkpoints.glob("*.pt"), *runs.glob("metrics.jsonl"), *runs.glob("events.out.tfevents.*")]:
-        file.unlink()
     return None
 
 
-def same_data(checkpoint: Checkpoint, head: Head) -> None:
-    """Raise a `DataError` when the patches are of other classes or channels than those of the run."""
-    if checkpoint.classes != head.classes or checkpoint.channels != head.channels:
+def clear(checkpoints: Path, runs: Path) -> None:
+    """Remove an earlier run of the name: only what a run writes, since somebody may keep notes beside it."""
+    for file in [*checkpoints.glob("*.pt"), *runs.glob("metrics.jsonl"), *runs.glob("events.out.tfevents.*")]:
+        file.unlink()
+
+
+def same_data(checkpoint: Checkpoint, file: PatchFile) -> None:
+    """Compare the patches with those of the run: classes, statistics of the images, and how they were cut.
+
+    Raises:
+        DataError: They are others.
+    """
+    head, began = file.head, checkpoint.parameters
+    cut = {key: entry["value"] for key, entry in head.parameters.items() if key.startswith("prepare.")}
+    if (
+        checkpoint.classes != head.classes
+        or checkpoint.channels != head.channels
+        or any(key not in began or began[key]["value"] != value for key, value in cut.items())
+    ):
         raise DataError(
-            "the patches are not those that the run began with; give the same file, or another --name"
+            f"{file.path}: holds other patches than those that the run began with; give the same file, or another --name"
         )
 
 

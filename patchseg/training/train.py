@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from patchseg import device as devices
-from patchseg.errors import DataError, Interrupted
+from patchseg.errors import DataError, Interrupted, PatchsegError
 from patchseg.models.checkpoint import Checkpoint
 from patchseg.models.unet import levels_for
 from patchseg.parameters import ModelParameters, TrainParameters, effective
@@ -23,7 +23,7 @@ from patchseg.training.learner import Learner
 from patchseg.training.losses import balanced_weights
 from patchseg.training.optimizers import rate_for
 from patchseg.training.record import Record
-from patchseg.training.resume import claim, recalled, same_data
+from patchseg.training.resume import claim, clear, recalled, same_data
 from patchseg.training.validate import validate
 
 
@@ -55,7 +55,7 @@ def train(
         UsageError: Parameters do not work, or a run of that name exists.
         DataError: The patches file, or the checkpoint to start from, cannot be used.
         Interrupted: The user stopped it; the state is saved.
-        PatchsegError: Out of memory or disk.
+        PatchsegError: Out of memory or disk, or the loss is no number any more.
     """
     progress = progress or Progress()
     name = parameters.name or Path(patches).stem
@@ -65,7 +65,7 @@ def train(
             raise DataError(f"{patches}: holds no training patch; make it again with `patchseg prepare`")
         before = claim(checkpoints, runs, resume=resume, overwrite=overwrite, progress=progress)
         if before:
-            same_data(before, file.head)
+            same_data(before, file)
             parameters, model = recalled(parameters, before), recalled(model, before)
         device = devices.choose(parameters.device)
         devices.set_deterministic(parameters.deterministic)
@@ -80,6 +80,9 @@ def train(
             _restore(before, learner, budget, threads, progress)
         elif parameters.weights:
             learner.start_from(Path(parameters.weights))
+        if not before:
+            # Not before all else is known to work, and the weights to start from are read.
+            clear(checkpoints, runs)
         _tell_plan(file, learner, batches, budget, progress)
         record = effective(parameters, model) | file.head.parameters
         keeper = Keeper(checkpoints, file, record, threads)
@@ -130,7 +133,8 @@ def _tell_plan(
         f"{spec['name']} {spec['width']} wide, {spec['levels']} levels, {count / 1e6:.2f} M weights, "
         f"{learner.precision} on {devices.describe(learner.device)}"
     )
-    length = f"{budget.total} steps" if budget.total else f"{budget.seconds:.0f} s"
+    most = f"at most {learner.settings.steps} steps in " if learner.settings.steps else ""
+    length = f"{budget.total} steps" if budget.total else f"{most}{budget.seconds:.0f} s"
     progress.say(
         f"{length} of {learner.settings.batch} patches, {learner.settings.loss}, rate {learner.settings.rate:g}"
     )
@@ -177,10 +181,15 @@ def _bar(learner: Learner, budget: Budget, progress: Progress) -> None:
 
 def _end_epoch(learner: Learner, budget: Budget, keeper: Keeper, log: Record, progress: Progress) -> None:
     """Validate, write a line, save."""
+    loss = learner.mean_loss()
+    if not math.isfinite(loss):
+        raise PatchsegError(
+            f"the training loss has become {loss} by step {learner.step}; choose a smaller --rate, or check the images"
+        )
     found = validate(keeper.file, learner.predictor())
     line = {
         "epoch": math.ceil(learner.step / budget.epoch_steps), "step": learner.step,
-        "loss/train": learner.mean_loss(), "rate": learner.rate,
+        "loss/train": loss, "rate": learner.rate,
         **(found.scores(keeper.file.head.classes.names) if found else {}), "seconds": round(budget.elapsed, 2),
     }  # fmt: skip
     log.write(line, found.panels if found else [])

@@ -25,12 +25,12 @@ class Validation(NamedTuple):
 
     Attributes:
         confusion: Over the pixels of all regions.
-        loss: Mean of -log p(truth) over them.
+        loss: Mean of -log p(truth) over them; None where none is labelled.
         panels: Image, truth and prediction side by side, (h, 3 w, 3) uint8, of the first few regions.
     """
 
     confusion: Confusion
-    loss: float
+    loss: float | None
     panels: list[NDArray[np.uint8]]
 
     def scores(self, names: tuple[str, ...]) -> dict[str, float | None]:
@@ -69,7 +69,8 @@ def validate(file: PatchFile, predictor: Predictor) -> Validation | None:
             panels.append(
                 _panel(image, truth, np.concatenate(prediction)[:_PANEL], file.head.classes.palette)
             )
-    return Validation(confusion, loss / max(int(confusion.counts.sum()), 1), panels) if names else None
+    labelled = int(confusion.counts.sum())
+    return Validation(confusion, loss / labelled if labelled else None, panels) if names else None
 
 
 def _negative_log(rows: Tensor, truth: NDArray[np.uint8]) -> float:
@@ -77,7 +78,7 @@ def _negative_log(rows: Tensor, truth: NDArray[np.uint8]) -> float:
     index = torch.from_numpy(truth).to(rows.device).long()
     labelled = index != IGNORE
     likelihood = rows.gather(0, index.masked_fill(~labelled, 0)[None])[0][labelled]
-    return float(-likelihood.clamp_min(1e-12).log().double().sum())
+    return float(-likelihood.clamp_min(1e-12).log().sum())  # float32: MPS has no float64
 
 
 def _panel(
