@@ -6,6 +6,8 @@ become one sentence and an exit code here, once.
 
 import importlib
 import sys
+import threading
+import traceback
 from typing import Any, NoReturn
 
 import click
@@ -61,7 +63,14 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
-    sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
+    hook = threading.excepthook
+    if not debug:
+        # What ends a thread is raised again where its work is asked for, and told there.
+        threading.excepthook = lambda _: None
+    try:
+        sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
+    finally:
+        threading.excepthook = hook
 
 
 def _run(words: list[str], *, debug: bool) -> int:
@@ -74,14 +83,16 @@ def _run(words: list[str], *, debug: bool) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return 130
-    except BrokenPipeError:
-        return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - this is the border: no traceback reaches a user
         if debug:
-            raise
-        if isinstance(error, PatchsegError):
-            click.echo(f"Error: {error}", err=True)
-            return error.exit_code
-        text = f"{type(error).__name__}: {error}".strip()
-        click.echo(f"Error: unexpected {text}; run it again with --debug to see where", err=True)
-        return 1
+            traceback.print_exc()
+        click.echo(f"Error: {_sentence(error)}", err=True)
+        return error.exit_code if isinstance(error, PatchsegError) else 1
+
+
+def _sentence(error: Exception) -> str:
+    """Tell an error in one line, or in one a finding, each below the other."""
+    if isinstance(error, PatchsegError):
+        return str(error).replace("\n", "\n       ")
+    text = f"{type(error).__name__}: {error}".strip()
+    return f"unexpected {text}; run it with --debug to see where"
