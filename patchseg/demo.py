@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from patchseg.errors import UsageError
 from patchseg.evaluation.evaluate import evaluate
 from patchseg.evaluation.report import report
+from patchseg.imaging.files import refusal
 from patchseg.inference.infer import infer
 from patchseg.parameters import (
     DataParameters,
@@ -35,25 +36,31 @@ class Demo(NamedTuple):
 
 
 def demo(
-    directory: Path | str = "demo", *, steps: int = _STEPS, time: str = _CAP, progress: Progress | None = None
+    directory: Path | str = "demo",
+    *,
+    images: SynthParameters = SynthParameters(),
+    steps: int = _STEPS,
+    time: str = _CAP,
+    progress: Progress | None = None,
 ) -> Demo:
     """Synthesize, prepare, train, infer, evaluate and report, all in one folder.
 
     Args:
         directory: The folder; one that is not empty is refused unless an earlier demo made it.
+        images: How many, how large.
         steps: Of the training.
         time: Cap on the time of the training.
         progress: Told what happens.
 
     Raises:
-        UsageError: The folder holds something else.
+        UsageError: The folder holds something else, or cannot be written to.
     """
     progress = progress or Progress()
     folder = _claim(Path(directory))
     again: dict[str, Any] = {"overwrite": True, "progress": progress}
 
-    progress.say("1/6 synth: 100 training and 10 test images of lines and ellipses")
-    data = synth(folder / "data", parameters=SynthParameters(), **again)
+    progress.say(f"1/6 synth: {images.train} training and {images.test} test images of lines and ellipses")
+    data = synth(folder / "data", parameters=images, **again)
     progress.say("2/6 prepare: patches with flips, split by image")
     patches = prepare(
         data / "train/images", data / "train/masks",
@@ -79,6 +86,9 @@ def _claim(folder: Path) -> Path:
         raise UsageError(f"{folder}: is a file; name a folder that may be new")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise UsageError(f"{folder}: is not empty and no demo made it; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).touch()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
+    except OSError as error:
+        raise refusal(folder, error) from error
     return folder

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from patchseg import __version__
-from patchseg.errors import PatchsegError, did_you_mean
+from patchseg.errors import Interrupted, PatchsegError, did_you_mean
 
 VERBS = {
     "demo": "The whole job on synthetic images, in minutes.",
@@ -46,9 +46,11 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="patchseg")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, of any command.")
 def main(debug: bool) -> None:
     """Learn to segment images from a handful of labelled ones.
+
+    Every command explains itself: patchseg train -h
 
     \b
     Example:
@@ -80,6 +82,9 @@ def _run(words: list[str], *, debug: bool) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except Interrupted as stop:  # as asked: no error
+        click.echo(stop, err=True)
+        return stop.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return 130

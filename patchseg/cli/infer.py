@@ -9,7 +9,7 @@ from patchseg.parameters import InferParameters, Parameters
 
 
 @click.command
-@click.argument("infer__images", metavar="IMAGE...", nargs=-1)
+@click.argument("infer__images", metavar="[IMAGE]...", nargs=-1)
 @parameters(InferParameters)
 @overwrite
 def command(parameters: Parameters, overwrite: bool) -> None:

@@ -72,8 +72,9 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
 def _option(section: str, name: str, field: FieldInfo) -> Callable[[Command], Command]:
     """Return the option of a field; its default stays in the help, so that only what was given is passed on."""
     flag, extra, default = "--" + name.replace("_", "-"), _extra(field), field.default
-    help = f"{str(field.description)[0].upper()}{str(field.description)[1:]}."
-    if default is not None and "[auto" not in help:
+    text, bracket, auto = str(field.description).partition(" [")
+    help = f"{text[0].upper()}{text[1:]}.  {bracket.strip()}{auto}".rstrip()
+    if default is not None and not auto:
         help += f"  [default: {_told(default)}]"
     names = [f"{flag}/--no-{flag[2:]}"] if isinstance(default, bool) else [flag]
     if extra["short"]:

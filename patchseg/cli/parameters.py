@@ -24,6 +24,10 @@ def command(file: Path | None, as_schema: bool, as_json: bool) -> None:
     What is null is left to the data, or to a plan that each verb makes and records beside its output.
 
     \b
+    A parameters.json in the working folder holds those that shall differ:
+      {"data": {"classes": ["ground", "road"]}, "train": {"batch": 8}}
+
+    \b
     Example:
       patchseg parameters
       patchseg parameters --schema > parameters.schema.json

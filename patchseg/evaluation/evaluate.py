@@ -15,6 +15,7 @@ from patchseg.parameters import DataParameters, EvaluateParameters
 from patchseg.patches.pairs import Pair, find_images, find_pairs
 from patchseg.progress import Progress
 
+RECORD = "parameters.effective.json"
 _BAND = 2**22  # pixels compared at a time
 
 
@@ -57,7 +58,7 @@ def evaluate(
     folder = Path(parameters.output or masks)
     output, table = folder / "scores.json", folder / "scores.csv"
     refuse_existing([output, table], overwrite=overwrite)
-    known = _predicted(masks, data)
+    known = _predicted(masks, Path(truth), data)
     names = known.truth.names
     entries, mistakes, total = [], [], Confusion.empty(len(names))
     pairs = find_pairs(masks, Path(truth))
@@ -89,13 +90,14 @@ def evaluate(
     return output
 
 
-def _predicted(masks: Path, data: DataParameters) -> _Predicted:
+def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
     """Take classes from what `infer` recorded beside the masks, else from the parameters."""
-    record = masks / "parameters.effective.json"
+    record = masks / RECORD
     if not record.exists():
         if data.classes is None:
             raise UsageError(
                 f"{masks}: holds no parameters.effective.json of `infer`; give data.classes in parameters.json"
+                + (f" (or swap the two: {truth} holds one)" if (truth / RECORD).exists() else "")
             )
         classes = Classes.of(data.classes)
         return _Predicted(classes, classes, {})

@@ -19,6 +19,7 @@ from patchseg.imaging.source import Array
 
 PNG_PIXELS = 16 * 10**6  # above this a mask is a tiled TIFF, which can be read by window
 _TILE = 256
+_BUFFER = 2**22  # of tiles that are deflated side by side; tifffile would gather 512 MB of them
 
 
 class RowWriter(Protocol):
@@ -159,7 +160,7 @@ class _TiffWriter:
             ) as file:
                 file.write(
                     self._tiles(), shape=self._shape, dtype=self._dtype, tile=(_TILE, _TILE),
-                    compression="deflate", metadata=None, **self._options,
+                    compression="deflate", metadata=None, buffersize=_BUFFER, **self._options,
                 )  # fmt: skip
         except BaseException as error:  # noqa: BLE001 - raised again where the rows come from
             self._failure = self._failure or error

@@ -20,8 +20,8 @@ from patchseg.inference.stream import stream
 from patchseg.inference.tiling import Grid
 from patchseg.models.checkpoint import Checkpoint, load
 from patchseg.parameters import InferParameters, effective
+from patchseg.patches.check import require_finite
 from patchseg.patches.pairs import find_images
-from patchseg.patches.prepare import require_finite
 from patchseg.progress import Progress
 
 RECORD = "parameters.effective.json"
@@ -70,17 +70,25 @@ def infer(
     device = devices.choose(parameters.device)
     precision = devices.resolve_precision(parameters.precision, device)
     parameters = parameters.planned(tile=model.patch)
-    jobs = plan_jobs(find_images(images), folder, parameters)
-    refuse_existing([*(job.mask for job in jobs), folder / RECORD], overwrite=overwrite)
     assert parameters.tile is not None
-    engine = Engine(
-        model, Predictor.of(model, device, precision), parameters.tile, parameters.overlap, parameters.blend,
-        devices.tile_batch(device),
-    )  # fmt: skip
-    progress.say(f"{len(jobs)} images on {devices.describe(device)}; {_memory(jobs, engine)}")
-    with whole(folder / RECORD) as part:
-        part.write_text(json.dumps(_record(images, checkpoint, parameters, engine, precision), indent=1))
-    _run_all(jobs, engine, progress)
+    with devices.memory_errors("choose a smaller --tile"):
+        jobs = plan_jobs(find_images(images), folder, parameters)
+        outputs = [path for job in jobs for path in job.outputs]
+        refuse_existing([*outputs, folder / RECORD], overwrite=overwrite)
+        engine = Engine(
+            model, Predictor.of(model, device, precision), parameters.tile, parameters.overlap, parameters.blend,
+            devices.tile_batch(device),
+        )  # fmt: skip
+        progress.say(f"{len(jobs)} images on {devices.describe(device)}; {_memory(jobs, engine)}")
+        with whole(folder / RECORD) as part:
+            part.write_text(json.dumps(_record(images, checkpoint, parameters, engine, precision), indent=1))
+        try:
+            _run_all(jobs, engine, progress)
+        except DataError:
+            # Nothing came of it, so nothing shall stand in the way of the next try.
+            if not any(path.exists() for path in outputs):
+                (folder / RECORD).unlink()
+            raise
     return folder
 
 
@@ -108,8 +116,7 @@ def _run_all(jobs: list[Job], engine: Engine, progress: Progress) -> None:
     failures: list[str] = []
     for number, job in enumerate(jobs, 1):
         try:
-            with devices.memory_errors("choose a smaller --tile"):
-                _run(job, engine, progress, f"{number}/{len(jobs)} {job.image.name}")
+            _run(job, engine, progress, f"{number}/{len(jobs)} {job.image.name}")
         except DataError as error:
             failures.append(str(error))
     progress.stop()
@@ -143,16 +150,11 @@ def _fits(path: Path, source: ImageSource, checkpoint: Checkpoint) -> None:
 
 def _memory(jobs: list[Job], engine: Engine) -> str:
     """Say what the widest image will take beyond the network: none of it depends on the height."""
-    classes, scale = len(engine.checkpoint.classes), engine.checkpoint.scale
-    bytes_a_column = [0.0]
-    for job in jobs:
-        try:
-            with open_image(job.image) as source:
-                pixel = classes * 4 * 2 + 2 * source.shape[2] * source.dtype.itemsize
-                bytes_a_column.append(source.shape[1] * scale * engine.tile * pixel)
-        except DataError:
-            continue  # told when its turn comes
-    return f"{max(bytes_a_column) / 1e6:.0f} MB for the bands of the widest image, beside the network"
+    model = engine.checkpoint
+    # Sums of probabilities and the finished rows, and two bands of the source.
+    pixel = len(model.classes) * 4 * 2 + 2 * len(model.channels) * np.dtype(model.dtype).itemsize
+    width = max(job.width for job in jobs) * model.scale
+    return f"{width * engine.tile * pixel / 1e6:.0f} MB for the bands of the widest image, beside the network"
 
 
 def _record(

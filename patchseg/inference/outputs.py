@@ -18,21 +18,38 @@ from patchseg.parameters import InferParameters
 
 
 class Job(NamedTuple):
-    """One image and the files that come of it."""
+    """One image and the files that come of it.
+
+    Attributes:
+        image: The file.
+        width: Its columns; 0 where it cannot be read, which is told when its turn comes.
+        mask: Where its mask goes.
+        probabilities: Where its probabilities go, if they are wanted.
+        overlay: Where the picture of both goes, if it is wanted.
+    """
 
     image: Path
+    width: int
     mask: Path
     probabilities: Path | None
     overlay: Path | None
 
+    @property
+    def outputs(self) -> list[Path]:
+        """The files to write."""
+        return [path for path in (self.mask, self.probabilities, self.overlay) if path]
+
 
 def plan_jobs(found: list[tuple[Path, Path]], folder: Path, parameters: InferParameters) -> list[Job]:
-    """Return the outputs of each image; equal ones are refused.
+    """Return the outputs of each image; equal ones are refused, and such that would replace an image.
 
     Args:
         found: (image, its path relative to the folder or glob it was found in).
         folder: Where masks go.
         parameters: Which outputs are wanted, and their format.
+
+    Raises:
+        UsageError: Two images would have the same mask, or an image would be replaced.
     """
     jobs: list[Job] = []
     owner: dict[Path, Path] = {}
@@ -42,15 +59,25 @@ def plan_jobs(found: list[tuple[Path, Path]], folder: Path, parameters: InferPar
             raise UsageError(
                 f"{image}: would have the same mask {folder / stem} as {owner[stem]}; infer them apart"
             )
-        suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format) or _suffix(image)
+        height, width = _size(image)
+        # A PNG is held whole until it is written.
+        fitting = ".tif" if height * width > PNG_PIXELS else ".png"
+        suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
         jobs.append(
             Job(
                 image,
+                width,
                 folder / f"{stem}{suffix}",
                 folder / "probabilities" / f"{stem}.tif" if parameters.probabilities else None,
                 folder / "overlays" / f"{stem}{suffix}" if parameters.overlay else None,
             )
         )
+    images = {image.resolve() for image, _ in found}
+    for path in (path for job in jobs for path in job.outputs):
+        if path.resolve() in images:
+            raise UsageError(
+                f"{path}: is one of the images and would be replaced; choose another folder for the masks"
+            )
     return jobs
 
 
@@ -64,7 +91,7 @@ class Outputs:
     """
 
     def __init__(self, job: Job, source: ImageSource, checkpoint: Checkpoint) -> None:
-        self._source, self._files, self._top = source, ExitStack(), 0
+        self._source, self._top = source, 0
         self._palette, self._contrast = checkpoint.classes.palette, _contrast(checkpoint)
         shape = source.shape[:2]
         self._mask = open_writer(job.mask, shape, palette=self._palette)
@@ -91,9 +118,11 @@ class Outputs:
 
     def __enter__(self) -> Self:
         writers: list[RowWriter | None] = [self._mask, self._probabilities, self._overlay]
-        for writer in writers:
-            if writer:
-                self._files.enter_context(writer)
+        with ExitStack() as opened:  # where one cannot be opened, those before it are given up
+            for writer in writers:
+                if writer:
+                    opened.enter_context(writer)
+            self._files = opened.pop_all()
         return self
 
     def __exit__(
@@ -102,13 +131,13 @@ class Outputs:
         self._files.__exit__(kind, error, trace)
 
 
-def _suffix(image: Path) -> str:
-    """Choose the format of a mask: PNG, or TIFF for what is too large to be held whole."""
+def _size(image: Path) -> tuple[int, int]:
+    """Return rows and columns of an image, none where it cannot be read."""
     try:
         with open_image(image) as source:
-            return ".tif" if source.shape[0] * source.shape[1] > PNG_PIXELS else ".png"
+            return source.shape[:2]
     except DataError:
-        return ".png"  # told when its turn comes
+        return 0, 0
 
 
 def _contrast(checkpoint: Checkpoint) -> tuple[float | None, float | None]:

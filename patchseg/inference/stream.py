@@ -54,6 +54,7 @@ def stream(
             rows = blender.add(box, probabilities[place])
             if rows is not None:
                 yield rows
+        del probabilities, rows  # not to be held beside the next batch
     yield blender.finish()
 
 
@@ -62,7 +63,7 @@ class _Band:
 
     def __init__(self, source: ImageSource) -> None:
         self._source, self._top = source, 0
-        self._rows: Array = source.read(Box(0, 0, 0, source.shape[1]))
+        self._rows: Array = np.empty((0, *source.shape[1:]), source.dtype)
 
     def read(self, box: Box) -> Array:
         """Return the pixels of a box; no later one may start above it."""

@@ -109,8 +109,8 @@ def _from_values(values: list[int], surveys: list[Survey]) -> Classes:
         )
     if len(known) > _MOST:
         raise DataError(
-            f"{folder}: the masks hold {len(known)} values; expected one a class, not one an object, so give "
-            "data.classes or save the masks with a value a class"
+            f"{folder}: the masks hold {len(known)} values; expected one a class, not one an object, and no "
+            "JPEG noise or soft edges, so save them so (or are images and masks the wrong way round?)"
         )
     if known != list(range(len(known))):
         suggestion = ", ".join(f'{{"name": "class_{v:g}", "value": {v:g}}}' for v in known[:8])

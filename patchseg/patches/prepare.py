@@ -23,7 +23,6 @@ from patchseg.patches.split import Region, groups, random, split
 from patchseg.patches.store import Head, PatchWriter
 from patchseg.progress import Progress
 
-__all__ = ["prepare", "require_finite"]
 _CHANNELS = {1: ("gray",), 3: ("red", "green", "blue")}
 
 

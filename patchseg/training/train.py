@@ -165,7 +165,7 @@ def _loop(
             if interrupt.asked and learner.step != budget.total:
                 saved = keeper.save_last(learner, budget, {})
                 progress.stop()
-                raise Interrupted(f"stopped after step {learner.step}; saved {saved}, go on with --resume")
+                raise Interrupted(f"Stopped after step {learner.step}; saved {saved}, go on with --resume")
     progress.stop()
 
 

@@ -81,7 +81,7 @@ def test_a_signal_in_an_epoch_saves_and_the_run_goes_on_as_if_nothing_were(
     straight, tmp_path, run_training, differences, number
 ):
     with pytest.raises(
-        Interrupted, match=r"stopped after step 27; saved .*last\.pt, go on with --resume"
+        Interrupted, match=r"Stopped after step 27; saved .*last\.pt, go on with --resume"
     ) as caught:
         run_training(tmp_path, progress=Signals({27: number}))
     assert caught.value.exit_code == 130

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from patchseg.labels.classes import Classes
+from patchseg.models import build
+from patchseg.models.checkpoint import Checkpoint
+
+COLORS = ("#000000", "#e69f00", "#56b4e9")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def make():
+    """Make the checkpoint of a small U-Net with random weights, seed 0."""
+
+    def make(channels=1, classes=2, *, dtype="uint8", patch=16, scale=1.0, width=4, levels=2):
+        spec = {
+            "name": "unet", "channels": channels, "classes": classes, "width": width, "levels": levels, "norm": "none",
+        }  # fmt: skip
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = build(spec)
+        middle = 128.0 if dtype == "uint8" else 30000.0
+        network.set_normalization([middle] * channels, [middle / 2] * channels)
+        # Where no feature is left after the last ReLU, all classes would be equal.
+        torch.nn.init.uniform_(network.head.bias, -0.05, 0.05, torch.Generator().manual_seed(0))
+        return Checkpoint(
+            spec,
+            Classes(
+                tuple(f"class {i}" for i in range(classes)), tuple(range(classes)), COLORS[:classes]
+            ),
+            [{"name": f"channel {i}", "mean": middle, "std": middle / 2} for i in range(channels)],
+            dtype, patch, scale, network.state_dict(),
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def naive():
+    """Average the probabilities of all tiles of an image in full-size buffers, float64; (K, H, W).
+
+    Predicts one tile at a time; `network` takes (1, C, h, w) and gives logits.
+    """
+
+    def naive(pixels, network, grid):
+        total, count = None, np.zeros(grid.shape)
+        for box in grid:
+            tile = torch.from_numpy(pixels[box.slices].transpose(2, 0, 1).astype(np.float32))
+            with torch.no_grad():
+                probabilities = network(tile[None])[0].double().softmax(0).numpy()
+            total = np.zeros((len(probabilities), *grid.shape)) if total is None else total
+            total[:, *box.slices] += probabilities
+            count[box.slices] += 1
+        return total / count
+
+    return naive

@@ -1,0 +1,169 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from patchseg.errors import UsageError
+from patchseg.imaging import ArraySource, Box, open_image, open_raw
+from patchseg.inference.outputs import Job, Outputs, plan_jobs
+from patchseg.parameters import InferParameters
+
+
+def noise(*shape, dtype=np.uint8, high=256):
+    return np.random.default_rng(0).integers(0, high, shape).astype(dtype)
+
+
+def read(path, *, raw=True):
+    with (open_raw if raw else open_image)(path) as source:
+        return source.read(Box(0, 0, *source.shape[:2]))
+
+
+def plan(images, folder="masks", **values):
+    """Plan the jobs of images, each found beside the folder that it is named by."""
+    found = [(Path(image), Path(Path(image).name)) for image in images]
+    return plan_jobs(found, Path(folder), InferParameters(**values))
+
+
+def probabilities_of(indices, classes=2):
+    """Return probabilities (K, H, W) float32 whose highest are those of the indices."""
+    others = 0.3 / (classes - 1)
+    planes = [np.where(indices == index, 0.7, others) for index in range(classes)]
+    return torch.from_numpy(np.stack(planes).astype(np.float32))
+
+
+def write(job, source, checkpoint, probabilities, *, rows=7):
+    with Outputs(job, source, checkpoint) as outputs:
+        for top in range(0, probabilities.shape[1], rows):
+            outputs.write(probabilities[:, top : top + rows])
+
+
+def test_a_job_names_its_files_by_the_stem_beside_the_folder_it_was_found_in():
+    found = [(Path("in/plate 1/a.b.tif"), Path("plate 1/a.b.tif"))]
+    (job,) = plan_jobs(found, Path("out"), InferParameters(probabilities=True, overlay=True, format="png"))
+    assert job == Job(
+        Path("in/plate 1/a.b.tif"), 0, Path("out/plate 1/a.b.png"), Path("out/probabilities/plate 1/a.b.tif"),
+        Path("out/overlays/plate 1/a.b.png"),
+    )  # fmt: skip
+    assert job.outputs == [job.mask, job.probabilities, job.overlay]
+
+
+def test_what_is_not_asked_for_is_not_written():
+    (job,) = plan(["a.png"], "out")
+    assert job.outputs == [Path("out/a.png")]
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("png", ".png"), ("tiff", ".tif")])
+def test_the_format_of_a_mask_can_be_chosen(format, suffix):
+    (job,) = plan(["a.jpg"], "out", format=format, overlay=True)
+    assert [path.suffix for path in job.outputs] == [suffix, suffix]
+
+
+@pytest.mark.parametrize(("rows", "suffix"), [(4000, ".png"), (4001, ".tif")])
+def test_above_16_megapixels_a_mask_is_a_tiff(tmp_path, rows, suffix):
+    tiles = (np.zeros((256, 256), np.uint8) for _ in range(16 * 16))
+    tifffile.imwrite(
+        tmp_path / "a.tif", tiles, shape=(rows, 4000), dtype=np.uint8, tile=(256, 256), compression="deflate"
+    )
+    (job,) = plan([tmp_path / "a.tif"], "out")
+    assert job.mask == Path(f"out/a{suffix}")
+    assert job.width == 4000
+
+
+def test_equal_stems_are_refused():
+    with pytest.raises(UsageError, match=r"two/a\.tif: would have the same mask masks/a as one/a\.png"):
+        plan(["one/a.png", "b.png", "two/a.tif"])
+
+
+def test_equal_names_in_different_folders_are_no_trouble():
+    found = [(Path("in/one/a.png"), Path("one/a.png")), (Path("in/two/a.png"), Path("two/a.png"))]
+    jobs = plan_jobs(found, Path("out"), InferParameters())
+    assert [job.mask for job in jobs] == [Path("out/one/a.png"), Path("out/two/a.png")]
+
+
+def test_an_image_is_never_replaced_by_its_mask(tmp_path):
+    Image.fromarray(noise(4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(
+        UsageError, match=r"a\.png: is one of the images and would be replaced; choose another"
+    ):
+        plan([tmp_path / "a.png"], tmp_path / "there" / "..")
+    assert plan([tmp_path / "a.png"], tmp_path, format="tiff")[0].mask == tmp_path / "a.tif"
+
+
+@pytest.mark.parametrize("format", ["png", "tiff"])
+def test_a_mask_holds_the_most_probable_classes_in_their_colours(tmp_path, make, format):
+    indices = noise(20, 15, high=3)
+    (job,) = plan(["a.png"], tmp_path, format=format)
+    write(job, ArraySource(noise(20, 15)), make(classes=3), probabilities_of(indices, 3))
+    np.testing.assert_array_equal(read(job.mask)[:, :, 0], indices)
+    colors = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]])
+    np.testing.assert_array_equal(read(job.mask, raw=False), colors[indices])
+
+
+def test_probabilities_are_float16_a_channel_a_class_and_sum_to_1(tmp_path, make):
+    probabilities = torch.randn(3, 30, 11, generator=torch.Generator().manual_seed(0)).softmax(0)
+    (job,) = plan(["a.png"], tmp_path, probabilities=True)
+    write(job, ArraySource(noise(30, 11)), make(classes=3), probabilities)
+    stored = read(job.probabilities)
+    assert stored.dtype == np.float16
+    np.testing.assert_array_equal(stored, probabilities.permute(1, 2, 0).half())
+    # Half of a float16's last digit below 1, for each of three.
+    np.testing.assert_allclose(stored.astype(np.float32).sum(2), 1, atol=3 * 2**-12)
+
+
+def test_transparent_pixels_are_ignored_in_the_mask_only(tmp_path, make):
+    alpha = np.ones((20, 9), np.uint8)
+    alpha[3:9, 4:] = 0
+    indices = noise(20, 9, high=2)
+    (job,) = plan(["a.png"], tmp_path, probabilities=True)
+    write(job, ArraySource(noise(20, 9), alpha=alpha), make(), probabilities_of(indices))
+    np.testing.assert_array_equal(read(job.mask)[:, :, 0], np.where(alpha, indices, 255))
+    assert np.isfinite(read(job.probabilities)).all()
+
+
+def test_an_overlay_shows_the_image_where_the_background_is_and_mixes_in_the_colour_elsewhere(tmp_path, make):
+    pixels, indices = noise(20, 9, 3), noise(20, 9, high=2)
+    (job,) = plan(["a.png"], tmp_path, overlay=True)
+    write(job, ArraySource(pixels), make(channels=3), probabilities_of(indices))
+    shown = read(job.overlay).astype(int)
+    assert shown.shape == (20, 9, 3)
+    np.testing.assert_array_equal(shown[indices == 0], pixels[indices == 0])
+    mixed = (pixels[indices == 1] + np.array([230.0, 159, 0])) / 2
+    np.testing.assert_allclose(shown[indices == 1], mixed, atol=0.5)
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint16), (2, np.float32), (5, np.uint16)])
+def test_an_overlay_shows_other_images_within_two_deviations_of_their_mean(tmp_path, make, channels, dtype):
+    # The checkpoint says 30000 and 15000: black is 0, white 60000.
+    pixels = np.zeros((4, 4, channels), dtype)
+    pixels[1], pixels[2] = 30000, 60000
+    (job,) = plan(["a.png"], tmp_path, overlay=True)
+    checkpoint = make(channels, dtype=np.dtype(dtype).name)
+    write(job, ArraySource(pixels), checkpoint, probabilities_of(np.zeros((4, 4))), rows=1)
+    assert read(job.overlay)[:, 0].tolist() == [[0] * 3, [127] * 3, [255] * 3, [0] * 3]
+
+
+@pytest.mark.parametrize("format", ["png", "tiff"])
+def test_nothing_is_left_of_an_image_that_fails_half_way(tmp_path, make, format):
+    (job,) = plan(["a.png"], tmp_path / "out", format=format, probabilities=True, overlay=True)
+
+    def fail_half_way():
+        with Outputs(job, ArraySource(noise(20, 9)), make()) as outputs:
+            outputs.write(probabilities_of(np.zeros((10, 9))))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("taken", ["probabilities", "overlays"])
+def test_nothing_is_left_where_a_later_file_cannot_be_opened(tmp_path, make, taken):
+    (tmp_path / taken).touch()  # a file where the folder should be
+    (job,) = plan(["a.png"], tmp_path, format="tiff", probabilities=True, overlay=True)
+    with pytest.raises(UsageError, match="cannot be written"):
+        write(job, ArraySource(noise(20, 9)), make(), probabilities_of(np.zeros((20, 9))))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [taken]
