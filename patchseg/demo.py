@@ -24,7 +24,7 @@ from patchseg.synth import CLASSES, synth
 from patchseg.training.train import train
 
 MARK = ".patchseg-demo"
-_STEPS = 1500
+_STEPS = 1100
 _CAP = "8m"
 
 
