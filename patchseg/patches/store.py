@@ -95,7 +95,6 @@ class PatchWriter:
         group.create_dataset("image", data=image, chunks=True)
         group.create_dataset("mask", data=mask, chunks=True)
         group.attrs["source"], group.attrs["box"] = source, np.array(box)
-        self._disk.check()
 
     def finish(self, head: Head) -> None:
         """Write the attributes."""

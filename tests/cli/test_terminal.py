@@ -38,7 +38,9 @@ def test_a_terminal_shows_lines_and_bars_and_ends_with_lines_only(monkeypatch):
     text = on_a_terminal(work, monkeypatch)
     assert "cutting:   0%" in text
     assert "measuring: " in text
-    assert [line.split("\r")[-1] for line in text.splitlines() if line.strip()][-1] == "after"
+    # What stands in a line is what was written last.
+    left = [line.split("\r")[-1].strip() for line in text.split("\r\n")]
+    assert left == ["before", "meanwhile", "after", ""]
     assert text.index("before") < text.index("cutting") < text.index("meanwhile") < text.index("measuring")
 
 

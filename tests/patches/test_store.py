@@ -1,4 +1,8 @@
+import errno
 import json
+import os
+import resource
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
@@ -67,6 +71,43 @@ def test_what_is_written_is_read_again(file):
         assert image.shape == (5, 9, 2)
         assert (image[1:3, 2:] == 3).all()
         assert (mask[:] == 3).all()
+
+
+@contextmanager
+def room_for(size):
+    """Let no file grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def write(path, progress):
+    """Write ten blocks of patches; `progress` lists those that are written."""
+    with PatchWriter(path, patch=4, channels=2, dtype=np.dtype(np.uint16)) as writer:
+        for number in range(10):
+            box = Box(0, 0, 4, 4)
+            writer.add_patches("train", *blocks(100, 0), source=0, boxes=[box] * 100, flips=[0] * 100)
+            progress.append(number)
+        writer.finish(HEAD)
+        progress.append("finished")
+
+
+def test_a_full_disk_stops_the_next_block_and_the_file_can_still_be_closed(tmp_path):
+    done = []
+    with room_for(30_000), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        write(tmp_path / "p.h5", done)
+    assert done[-1] < 5
+
+
+def test_a_disk_that_is_full_at_the_very_end_is_no_success(tmp_path):
+    write(tmp_path / "p.h5", [])
+    done = []
+    with room_for((tmp_path / "p.h5").stat().st_size - 1), pytest.raises(OSError, match="large"):
+        write(tmp_path / "q.h5", done)
+    assert done[-1] == "finished"
 
 
 def test_regions_come_in_the_order_of_their_numbers(tmp_path):
