@@ -100,14 +100,14 @@ def test_tile_overlap_and_blend_are_followed(tmp_path, work, make, images, naive
     assert np.abs(read(tmp_path / "masks/probabilities/a.tif").transpose(2, 0, 1) - expected).max() > 0.01
 
 
-def test_containers_of_images_and_masks_make_no_difference(tmp_path, work):
+def test_containers_of_images_and_masks_make_no_difference(tmp_path, work, make):
     pixels = noise(70, 52)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "b.tif", pixels, compression="deflate", **TILES)
     tifffile.imwrite(tmp_path / "c.tif", pixels, rowsperstrip=3, byteorder=">")
     np.save(tmp_path / "d.npy", pixels)
-    work("a.png", "b.tif", "c.tif", "d.npy")
-    work("a.png", output=str(tmp_path / "tiffs"), format="tiff")
+    work("a.png", "b.tif", "c.tif", "d.npy", checkpoint=threshold(make()))
+    work("a.png", output=str(tmp_path / "tiffs"), format="tiff", checkpoint=threshold(make()))
     expected = mask(tmp_path / "masks/a.png")
     assert set(np.unique(expected)) == {0, 1}
     for path in ("masks/b.png", "masks/c.png", "masks/d.png", "tiffs/a.tif"):
@@ -273,7 +273,7 @@ def test_where_all_images_are_bad_all_are_named(tmp_path, work, images):
         "b.tif",
         "c.npy",
     ]
-    assert files(tmp_path / "masks") == [RECORD]
+    assert files(tmp_path / "masks") == []  # nothing stands in the way of the next try
 
 
 def test_a_damaged_checkpoint_is_refused_before_anything_is_written(tmp_path, images):
