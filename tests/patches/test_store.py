@@ -99,7 +99,7 @@ def test_a_full_disk_stops_the_next_block_and_the_file_can_still_be_closed(tmp_p
     done = []
     with room_for(30_000), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
         write(tmp_path / "p.h5", done)
-    assert done[-1] < 5
+    assert len(done) < 5  # of ten blocks
 
 
 def test_a_disk_that_is_full_at_the_very_end_is_no_success(tmp_path):
