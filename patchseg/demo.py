@@ -25,7 +25,8 @@ from patchseg.training.train import train
 
 MARK = ".patchseg-demo"
 _STEPS = 1100
-_CAP = "8m"
+_CAP = "15m"
+_EPOCH_STEPS = 100  # a validation takes as long as ten to fifteen steps
 
 
 class Demo(NamedTuple):
@@ -68,7 +69,9 @@ def demo(
         data=DataParameters.model_validate({"classes": list(CLASSES)}), **again,
     )  # fmt: skip
     progress.say("3/6 train")
-    settings = TrainParameters.model_validate({"steps": steps, "time": time, "batch": 8, "name": "demo"})
+    settings = TrainParameters.model_validate(
+        {"steps": steps, "epoch_steps": _EPOCH_STEPS, "time": time, "batch": 8, "name": "demo"}
+    )
     best = train(patches, parameters=settings, model=ModelParameters(width=16), folder=folder, **again)
     progress.say("4/6 infer: whole test images by half-overlapping tiles")
     outputs = InferParameters(output=str(folder / "masks"), overlay=True)
