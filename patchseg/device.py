@@ -13,6 +13,7 @@ import torch
 
 from patchseg.errors import PatchsegError, UsageError
 from patchseg.parameters import Device, Precision
+from patchseg.progress import counted
 
 # Tiles a forward pass, by device. At least 2, and every batch is padded to it: some kernels round differently
 # for a batch of one.
@@ -42,7 +43,9 @@ def describe(device: torch.device) -> str:
     """Return the device in words, such as "CPU, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type.upper()
+    return (
+        f"CPU, {counted(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else device.type.upper()
+    )
 
 
 def set_threads(threads: int | None) -> int:

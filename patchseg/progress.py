@@ -5,6 +5,40 @@ what a notebook or a script gets unless it passes its own.
 """
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "patch")
+    ('1 image', '1200 images', '2 patches')
+    """
+    return f"{number} {noun}{'es' if noun.endswith(('s', 'ch')) else 's'}" if number != 1 else f"1 {noun}"
+
+
+def megabytes(size: float) -> str:
+    """Return a size in bytes in words.
+
+    >>> megabytes(2.4e6), megabytes(31), megabytes(5.25e9)
+    ('2 MB', 'less than 1 MB', '5.2 GB')
+    """
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else "less than 1 MB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, as long as it is.
+
+    >>> [duration(seconds) for seconds in (8, 300, 5400, 40000)]
+    ['8 s', '5 min', '1 h 30 min', '11 h']
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 600 else f"{round(minutes / 60)} h"
+
+
 class Progress:
     """Says nothing; the parent of those that do."""
 

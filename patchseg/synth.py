@@ -20,7 +20,7 @@ from patchseg.imaging.files import whole
 from patchseg.imaging.picture import colorize, palette
 from patchseg.imaging.write import open_writer
 from patchseg.parameters import SynthParameters, effective
-from patchseg.progress import Progress
+from patchseg.progress import Progress, megabytes
 
 CLASSES = ("background", "line", "ellipse")
 LINE, ELLIPSE = 1, 2
@@ -197,7 +197,7 @@ def _write_set(directory: Path, parameters: SynthParameters, progress: Progress)
 
 
 def _write_large(directory: Path, size: int, parameters: SynthParameters, progress: Progress) -> None:
-    progress.say(f"{directory}: {size} x {size} pixels need about {0.85e-6 * size**2:.0f} MB of disk")
+    progress.say(f"{directory}: {size} x {size} pixels need about {megabytes(0.85 * size**2)} of disk")
     progress.start("synth", math.ceil(size / _BAND))
     image_path, mask_path = (directory / name for name in _LARGE_FILES)
     sample, colors = _styled(np.zeros((1, 1), np.uint8), parameters)

@@ -9,6 +9,7 @@ from patchseg.cli.options import as_json, overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
 from patchseg.evaluation.evaluate import evaluate
 from patchseg.parameters import EvaluateParameters, Parameters
+from patchseg.progress import counted
 
 
 @click.command
@@ -49,7 +50,9 @@ def told(scores: dict[str, Any]) -> str:
         "pixel accuracy": scores["pixel_accuracy"],
     }  # fmt: skip
     lines += [f"{name:<{width}}  {_number(value):>9}" for name, value in means.items()]
-    return "\n".join([*lines, f"{len(scores['images'])} images; - is undefined (a class that is nowhere)"])
+    return "\n".join(
+        [*lines, f"{counted(len(scores['images']), 'image')}; - is undefined (a class that is nowhere)"]
+    )
 
 
 def _number(value: float | None) -> str:

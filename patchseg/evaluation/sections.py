@@ -10,6 +10,7 @@ from patchseg.evaluation.metrics import METRICS
 from patchseg.evaluation.panels import Example, chip, class_legend, draw, error_legend
 from patchseg.imaging.picture import rgb
 from patchseg.page import Html, element, line_chart, matrix, score, table
+from patchseg.progress import counted
 
 _TITLES = {"iou": "IoU", "dice": "Dice"}
 MANY = 30  # images; a longer table is folded
@@ -20,7 +21,6 @@ Scores = dict[str, Any]
 def headline(scores: Scores, title: str) -> Html:
     """Return the few numbers that matter, and what they mean."""
     images, names = scores["images"], _names(scores)
-    count = f"{len(images)} image{'' if len(images) == 1 else 's'}"
     numbers = {
         "mean IoU": scores["mean_iou"],
         "mean IoU without background": scores["mean_iou_foreground"],
@@ -29,7 +29,9 @@ def headline(scores: Scores, title: str) -> Html:
     return element(
         "header",
         element("h1", title),
-        element("p", f"{count}, {len(names)} classes: {', '.join(names)}", class_="note"),
+        element(
+            "p", f"{counted(len(images), 'image')}, {len(names)} classes: {', '.join(names)}", class_="note"
+        ),
         element(
             "dl",
             *(
@@ -174,7 +176,7 @@ def images(scores: Scores) -> Html:
         element("h2", "Every image"),
         element(
             "details",
-            element("summary", f"{len(images)} images, the worst first"),
+            element("summary", f"{counted(len(images), 'image')}, the worst first"),
             table(head, rows, label="scores of each image", bars={1}),
             open="" if len(images) <= MANY else None,
         ),

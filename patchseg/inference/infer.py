@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from patchseg import device as devices
-from patchseg.errors import DataError, SomeFailed, listing
+from patchseg.errors import DataError, SomeFailed, UsageError, listing
 from patchseg.imaging import Box, ImageSource, open_image
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource
@@ -22,7 +22,7 @@ from patchseg.models.checkpoint import Checkpoint, load
 from patchseg.parameters import InferParameters, effective
 from patchseg.patches.check import require_finite
 from patchseg.patches.pairs import find_images
-from patchseg.progress import Progress
+from patchseg.progress import Progress, counted, megabytes
 
 RECORD = "parameters.effective.json"
 
@@ -75,11 +75,12 @@ def infer(
         jobs = plan_jobs(find_images(images), folder, parameters)
         outputs = [path for job in jobs for path in job.outputs]
         refuse_existing([*outputs, folder / RECORD], overwrite=overwrite)
+        _refuse_foreign(outputs, folder)
         engine = Engine(
             model, Predictor.of(model, device, precision), parameters.tile, parameters.overlap, parameters.blend,
             devices.tile_batch(device),
         )  # fmt: skip
-        progress.say(f"{len(jobs)} images on {devices.describe(device)}; {_memory(jobs, engine)}")
+        progress.say(f"{counted(len(jobs), 'image')} on {devices.describe(device)}; {_memory(jobs, engine)}")
         with whole(folder / RECORD) as part:
             part.write_text(json.dumps(_record(images, checkpoint, parameters, engine, precision), indent=1))
         try:
@@ -109,6 +110,16 @@ def probabilities(source: ImageSource, engine: Engine) -> Iterator[Tensor]:
         finished = resampler.push(band)
         if finished is not None:
             yield finished
+
+
+def _refuse_foreign(outputs: list[Path], folder: Path) -> None:
+    """Raise a `UsageError` where masks would be replaced that `infer` has not written: drawn by hand, maybe."""
+    there = [path for path in outputs if path.exists()]
+    if there and not (folder / RECORD).exists():
+        raise UsageError(
+            f"{there[0]}: was not written by infer (no {RECORD} in {folder}), so --overwrite does not replace it; "
+            "choose another --output"
+        )
 
 
 def _run_all(jobs: list[Job], engine: Engine, progress: Progress) -> None:
@@ -154,7 +165,7 @@ def _memory(jobs: list[Job], engine: Engine) -> str:
     # Sums of probabilities and the finished rows, and two bands of the source.
     pixel = len(model.classes) * 4 * 2 + 2 * len(model.channels) * np.dtype(model.dtype).itemsize
     width = max(job.width for job in jobs) * model.scale
-    return f"{width * engine.tile * pixel / 1e6:.0f} MB for the bands of the widest image, beside the network"
+    return f"{megabytes(width * engine.tile * pixel)} for the bands of the widest image, beside the network"
 
 
 def _record(

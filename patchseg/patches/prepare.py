@@ -1,7 +1,6 @@
 """The verb `prepare`: images and masks -> patches.h5, one image at a time."""
 
 import hashlib
-import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from patchseg.patches.pairs import Pair, Unpaired, find_pairs, read_list
 from patchseg.patches.sampling import cut, flips, sample_boxes
 from patchseg.patches.split import Region, groups, random, split
 from patchseg.patches.store import Head, PatchWriter
-from patchseg.progress import Progress
+from patchseg.progress import Progress, counted, megabytes
 
 _CHANNELS = {1: ("gray",), 3: ("red", "green", "blue")}
 
@@ -152,9 +151,9 @@ def _tell(
     pixels += sum(region.box.height * region.box.width for region in regions if region.side == "val")
     size = pixels * (inspection.channels * inspection.dtype.itemsize + 1)
     blocks = " (of the same images, a guard band between)" if len(regions) > len(inspection.shapes) else ""
-    progress.say(f"{train} {'blocks' if blocks else 'images'} to train on, {val} to validate{blocks}")
+    progress.say(f"{counted(train, 'block' if blocks else 'image')} to train on, {val} to validate{blocks}")
     progress.say(
-        f"{patches} training patches of {parameters.patch} x {parameters.patch}; {output} takes {math.ceil(size / 1e6)} MB"
+        f"{patches} training patches of {parameters.patch} x {parameters.patch}; {output} takes {megabytes(size)}"
     )
 
 

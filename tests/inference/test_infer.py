@@ -146,8 +146,22 @@ def test_what_exists_is_only_replaced_on_request(tmp_path, work, images, there):
         work("in", probabilities=True, overlay=True)
     assert files(tmp_path / "masks") == [there]
     assert path.read_text() == "precious"
+    (tmp_path / "masks" / RECORD).touch()
     work("in", probabilities=True, overlay=True, overwrite=True)
     assert path.read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize("there", ["a.png", "overlays/a.png"])
+def test_masks_that_infer_has_not_written_are_never_replaced(tmp_path, work, images, there):
+    path = tmp_path / "masks" / there
+    path.parent.mkdir(parents=True)
+    path.write_text("drawn by hand")
+    with pytest.raises(
+        UsageError, match=r"a\.png: was not written by infer \(no .+\), so --overwrite does not"
+    ):
+        work("in", overlay=True, overwrite=True)
+    assert files(tmp_path / "masks") == [there]
+    assert path.read_text() == "drawn by hand"
 
 
 def test_what_exists_and_is_no_output_stays(tmp_path, work, images):
@@ -213,6 +227,15 @@ def test_a_scale_is_undone_in_the_mask(tmp_path, work, make, scale):
     assert (found == (radius < 30)).mean() > 0.98
     stored = read(tmp_path / "masks/probabilities/a.tif").astype(np.float32)
     np.testing.assert_allclose(stored.sum(2), 1, atol=2 * 2**-12)
+
+
+def test_the_network_sees_the_image_at_its_scale(tmp_path, work, make):
+    # Stripes of a column each, dark and bright; at half the size they melt into one gray above the threshold.
+    pixels = np.tile(np.array([60, 240], np.uint8), (60, 30))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for scale, expected in ((1.0, pixels > 128), (0.5, np.ones((60, 60)))):
+        work("a.png", checkpoint=threshold(make(scale=scale, levels=1)), overwrite=True)
+        np.testing.assert_array_equal(mask(tmp_path / "masks/a.png"), expected)
 
 
 def write_truncated(path):
