@@ -4,11 +4,12 @@ import click
 
 from patchseg.cli.options import overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
+from patchseg.errors import UsageError
 from patchseg.parameters import Parameters, PrepareParameters
 from patchseg.patches.prepare import prepare
 
 
-@click.command
+@click.command(context_settings={"allow_extra_args": True})
 @click.argument("data__images", metavar="[IMAGES]", required=False)
 @click.argument("data__masks", metavar="[MASKS]", required=False)
 @parameters(PrepareParameters)
@@ -24,6 +25,11 @@ def command(parameters: Parameters, overwrite: bool) -> None:
     Example:
       patchseg prepare images masks --patch 128 --per-image 40
     """
+    if more := click.get_current_context().args:
+        raise UsageError(
+            f"{more[0]}: is one path too many; give a folder of images and a folder of masks, or a list file, not single "
+            "files (which is what a shell makes of *.png)"
+        )
     data = parameters.data
     images = required(data.images, "data.images", "IMAGES")
     path = prepare(

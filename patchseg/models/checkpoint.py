@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from patchseg import device as devices
-from patchseg.errors import DataError
+from patchseg.errors import DataError, UsageError
 from patchseg.imaging.files import whole
 from patchseg.labels.classes import Classes
 from patchseg.models import build
@@ -70,11 +70,12 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint without running anything in it.
 
     Raises:
-        DataError: It is missing, damaged, of another kind, of a newer format, or holds code.
+        UsageError: There is no such file.
+        DataError: It is damaged, of another kind, of a newer format, or holds code.
     """
     cure = "expected a checkpoint of patchseg, such as checkpoints/NAME/best.pt"
     if not path.is_file():
-        raise DataError(f"{path}: is no file; {cure}")
+        raise UsageError(f"{path}: is no file; {cure}")
     try:
         _require_whole(path)
         content = torch.load(path, map_location="cpu", weights_only=True)

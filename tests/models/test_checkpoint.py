@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchseg.errors import DataError
+from patchseg.errors import DataError, UsageError
 from patchseg.labels.classes import Classes
 from patchseg.models import build
 from patchseg.models.checkpoint import FORMAT, Checkpoint, load
@@ -125,9 +125,9 @@ def test_saving_replaces_the_older_file_only_when_it_is_whole(stored):
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
 def test_what_is_no_file_is_refused(tmp_path, make):
     make(tmp_path / "best.pt")
-    assert "is no file; expected a checkpoint of patchseg, such as checkpoints/NAME/best.pt" in refusal(
-        tmp_path / "best.pt"
-    )
+    told = r"best\.pt: is no file; expected a checkpoint of patchseg, such as checkpoints/NAME/best\.pt"
+    with pytest.raises(UsageError, match=told):
+        load(tmp_path / "best.pt")
 
 
 def save_text(path):
