@@ -1,11 +1,13 @@
 """patches.h5: the one file that training opens. Its layout is plain enough for `h5ls` and ten lines of h5py.
 
-/                 attributes patchseg_format, seed, patch, margin, scale, and as JSON classes, channels, parameters
+/                 attributes patchseg_format, seed, patch, margin, scale, sha256 (of all pixels and masks), and as
+                  JSON classes, channels, parameters
 /train, /val      images (N, S, S, C), masks (N, S, S) uint8, source (N,), box (N, 4), flip (N,)
 /sources          path, sha256, group, side
 /regions/<i>      image (H, W, C), mask (H, W) uint8: the validation images or blocks, whole
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from patchseg.errors import DataError
+from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes
@@ -37,6 +39,7 @@ class Head:
         classes: The classes of the masks.
         channels: [{name, mean, std}] over the training pixels.
         parameters: {key: {value, source}} of prepare.
+        sha256: Of all that the datasets hold; told by the writer.
     """
 
     patch: int
@@ -45,13 +48,14 @@ class Head:
     classes: Classes
     channels: list[dict[str, Any]]
     parameters: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
 
 
 class PatchWriter:
     """Appends patches, block by block, to a new file."""
 
     def __init__(self, path: Path, *, patch: int, channels: int, dtype: np.dtype[Any]) -> None:
-        self._disk = _Disk(path)
+        self._disk, self._digest = _Disk(path), hashlib.sha256()
         self._file = h5py.File(self._disk, "w")
         text = h5py.string_dtype()
         for side in SIDES:
@@ -82,6 +86,7 @@ class PatchWriter:
     ) -> None:
         """Append a block: images (n, S, S, C), masks (n, S, S), and where each was cut and how it was flipped."""
         group = self._file[side]
+        self._digest_of(images, masks)
         _append(group["images"], images)
         _append(group["masks"], masks)
         _append(group["source"], np.full(len(images), source))
@@ -91,6 +96,7 @@ class PatchWriter:
 
     def add_region(self, image: Array, mask: Array, *, source: int, box: Box) -> None:
         """Store a validation image or block whole: (H, W, C) and (H, W) uint8."""
+        self._digest_of(image, mask)
         group = self._file["regions"].create_group(str(len(self._file["regions"])))
         group.create_dataset("image", data=image, chunks=True)
         group.create_dataset("mask", data=mask, chunks=True)
@@ -104,6 +110,11 @@ class PatchWriter:
         attributes["classes"] = json.dumps(head.classes.to_json())
         attributes["channels"] = json.dumps(head.channels)
         attributes["parameters"] = json.dumps(head.parameters)
+        attributes["sha256"] = self._digest.hexdigest()
+
+    def _digest_of(self, *arrays: Array) -> None:
+        for array in arrays:
+            self._digest.update(np.ascontiguousarray(array).data)
 
     def __enter__(self) -> Self:
         return self
@@ -155,7 +166,8 @@ class PatchFile:
     """An open patches file.
 
     Raises:
-        DataError: The file is missing, damaged, of another kind, or of a newer format.
+        UsageError: There is no such file.
+        DataError: The file is damaged, of another kind, or of a newer format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -170,6 +182,7 @@ class PatchFile:
                 classes=Classes.from_json(json.loads(attributes["classes"])),
                 channels=json.loads(attributes["channels"]),
                 parameters=json.loads(attributes["parameters"]),
+                sha256=str(attributes.get("sha256", "")),
             )
             self.counts = {side: len(self._file[side]["images"]) for side in SIDES}
             if any(self.counts[side] != len(self._file[side]["masks"]) for side in SIDES):
@@ -217,7 +230,7 @@ class PatchFile:
 def _open(path: Path) -> h5py.File:
     cure = "make it with `patchseg prepare`"
     if not path.is_file():
-        raise DataError(f"{path}: is no file; {cure}")
+        raise UsageError(f"{path}: is no file; {cure}")
     if not path.stat().st_size:
         raise DataError(f"{path}: is empty (0 bytes); {cure}")
     try:

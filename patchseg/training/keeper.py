@@ -33,7 +33,8 @@ class Keeper:
     def save_last(self, learner: Learner, budget: Budget, scores: dict[str, Any]) -> Path:
         """Write last.pt, with all that resuming needs."""
         plan = {"total": budget.total, "epoch_steps": budget.epoch_steps, "spent": budget.elapsed}
-        return self._save("last.pt", learner, scores, learner.state() | plan | {"threads": self.threads})
+        same = {"threads": self.threads, "patches": self.file.head.sha256}
+        return self._save("last.pt", learner, scores, learner.state() | plan | same)
 
     def _save(
         self, name: str, learner: Learner, scores: dict[str, Any], state: dict[str, Any] | None

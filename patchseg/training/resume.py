@@ -1,10 +1,11 @@
 """Who owns the name of a run, and how a stopped run goes on as if it had never stopped."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from patchseg.errors import DataError, UsageError
 from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.parameters import ModelParameters
 from patchseg.patches.store import PatchFile
 from patchseg.progress import Progress
 from patchseg.section import Section
@@ -44,15 +45,17 @@ def clear(checkpoints: Path, runs: Path) -> None:
 
 
 def same_data(checkpoint: Checkpoint, file: PatchFile) -> None:
-    """Compare the patches with those of the run: classes, statistics of the images, and how they were cut.
+    """Compare the patches with those of the run: pixels, classes, and how they were cut.
 
     Raises:
         DataError: They are others.
     """
     head, began = file.head, checkpoint.parameters
     cut = {key: entry["value"] for key, entry in head.parameters.items() if key.startswith("prepare.")}
+    pixels = (checkpoint.training or {}).get("patches", head.sha256)
     if (
-        checkpoint.classes != head.classes
+        pixels != head.sha256
+        or checkpoint.classes != head.classes
         or checkpoint.channels != head.channels
         or any(key not in began or began[key]["value"] != value for key, value in cut.items())
     ):
@@ -78,3 +81,10 @@ def recalled(section: S, checkpoint: Checkpoint) -> S:
                 "leave it out to go on, or start a run of another --name"
             )
     return section.replaced(then, "the run")
+
+
+def shape_of(weights: Path) -> dict[str, Any]:
+    """Return what the network of a checkpoint is made of, for a run that starts from its weights."""
+    return {
+        name: value for name, value in load(weights).model.items() if name in ModelParameters.model_fields
+    }

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from patchseg.errors import DataError
+from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box
 from patchseg.labels.classes import Classes
 from patchseg.patches.store import Head, PatchFile, PatchWriter
@@ -159,6 +159,7 @@ def test_the_layout_is_the_one_that_is_written_down(file):
     assert {name: attributes.pop(name) for name in ("patchseg_format", "seed", "patch", "margin", "scale")} == {
         "patchseg_format": 1, "seed": 3, "patch": 4, "margin": 0, "scale": 0.5,
     }  # fmt: skip
+    assert len(attributes.pop("sha256")) == 64
     assert {name: json.loads(value) for name, value in attributes.items()} == {
         "classes": [
             {"name": "background", "value": 0, "color": "#000000"},
@@ -190,8 +191,9 @@ def test_a_missing_an_empty_and_a_foreign_file_are_told_apart(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["train/images"] = np.zeros((2, 4, 4, 1))
     cure = "; make it with `patchseg prepare`"
+    with pytest.raises(UsageError, match=r"none\.h5: is no file; make it with `patchseg prepare`"):
+        PatchFile(tmp_path / "none.h5")
     for name, found in [
-        ("none.h5", "is no file"),
         ("empty.h5", "is empty (0 bytes)"),
         ("other.h5", "is HDF5, but holds no patches (no attribute patchseg_format)"),
     ]:

@@ -1,13 +1,15 @@
+import json
 import shutil
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from patchseg.errors import DataError, UsageError
 from patchseg.models.checkpoint import load
-from patchseg.parameters import ModelParameters, PrepareParameters
+from patchseg.parameters import DataParameters, ModelParameters, PrepareParameters
 from patchseg.patches.prepare import prepare
 from patchseg.progress import Progress
 from patchseg.training.record import read_metrics
@@ -68,8 +70,12 @@ def test_values_equal_to_those_of_the_run_may_be_given_again(finished, run_train
     assert run_training(finished, resume=True, rate=0.004).exists()
 
 
-def test_a_finished_run_is_left_as_it_is(straight, finished, run_training, differences):
-    run_training(finished, resume=True)
+def test_a_finished_run_is_left_as_it_is_and_said_to_be_complete(
+    straight, finished, run_training, differences
+):
+    lines = Lines()
+    run_training(finished, resume=True, progress=lines)
+    assert "the run is complete after 80 steps; start a longer one with another --name" in lines.told
     ours, theirs = (
         torch.load(f / "checkpoints/run/last.pt", weights_only=True) for f in (finished, straight)
     )
@@ -95,6 +101,23 @@ def test_patches_cut_otherwise_out_of_the_same_images_are_refused(
 
 def test_patches_of_other_classes_or_images_are_refused(half, tmp_path, write_patches, noise, run_training):
     other = write_patches(tmp_path / "other.h5", *noise(8, side=32))
+    with pytest.raises(DataError, match=r"other\.h5: holds other patches"):
+        run_training(half, file=other, resume=True)
+
+
+def test_masks_edited_under_the_same_images_are_refused(half, patches, tmp_path, run_training):
+    synth = shutil.copytree(patches.parent / "synth/train", tmp_path / "synth")
+    edited = sorted((synth / "masks").iterdir())[0]
+    with Image.open(edited) as mask:
+        mask.putpixel((20, 20), 1 if mask.getpixel((20, 20)) != 1 else 2)
+        mask.save(edited)
+    cut = PrepareParameters(patch=32, per_image=4, output=str(tmp_path / "other.h5"))
+    with h5py.File(patches) as mine:
+        named = json.loads(mine.attrs["parameters"])["data.classes"]["value"]
+    data = DataParameters.model_validate({"classes": named})
+    other = prepare(synth / "images", synth / "masks", parameters=cut, data=data)
+    with h5py.File(patches) as mine, h5py.File(other) as its:
+        assert all(mine.attrs[name] == its.attrs[name] for name in ("classes", "channels", "patch"))
     with pytest.raises(DataError, match=r"other\.h5: holds other patches"):
         run_training(half, file=other, resume=True)
 
@@ -166,9 +189,17 @@ def test_a_checkpoint_without_training_state_is_refused(half, run_training):
 
 def test_weights_of_another_network_are_refused_before_anything_is_written(straight, tmp_path, run_training):
     weights = str(straight / "checkpoints/run/best.pt")
-    with pytest.raises(DataError, match=r"best\.pt: holds the network"):
-        run_training(tmp_path, weights=weights, model=ModelParameters(width=8, levels=2))
+    with pytest.raises(
+        DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; leave out"
+    ):
+        run_training(tmp_path, weights=weights, model=ModelParameters(width=8))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_takes_over_the_network_of_its_first_weights(straight, tmp_path, run_training):
+    weights = straight / "checkpoints/run/best.pt"
+    run_training(tmp_path, weights=str(weights), model=ModelParameters(), steps=1)
+    assert load(tmp_path / "checkpoints/run/last.pt").model == load(weights).model
 
 
 def test_training_starts_from_the_weights_of_a_checkpoint(straight, tmp_path, run_training):
