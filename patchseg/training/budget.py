@@ -78,8 +78,15 @@ class Budget:
         return self.total is not None and (step % self.epoch_steps == 0 or step == self.total)
 
     def lap(self) -> None:
-        """Note that a step is done while the total is unknown."""
-        self._laps.append(self.clock())
+        """Note that a step is done: all while the total is unknown, else the first few."""
+        if self.total is None or len(self._laps) <= _MEASURED + 1:
+            self._laps.append(self.clock())
+
+    def forecast(self, done: int) -> float | None:
+        """Return, once, how many seconds the steps that are left take in a run measured in steps; else None."""
+        if self.total is None or self.seconds is not None or len(self._laps) != _MEASURED + 1:
+            return None
+        return (self.total - done) * self._step()
 
     def measured(self) -> bool:
         """Tell whether enough steps were timed to fix the total."""
@@ -95,9 +102,7 @@ class Budget:
     def fix(self, done: int, parameters: TrainParameters, validation: Callable[[], object]) -> None:
         """Fix total and epochs once, after `done` steps, from the speed of the timed ones and of one validation."""
         assert self.seconds is not None
-        # The median, since the first steps warm up.
-        step = statistics.median(after - before for before, after in pairwise(self._laps))
-        before = self.clock()
+        step, before = self._step(), self.clock()
         validation()
         look = self.clock() - before
         epochs = min(_EPOCHS, max(1, int(_VALIDATION * self.seconds / max(look, 1e-9))))
@@ -105,3 +110,7 @@ class Budget:
         fitting = done + max(1, int(left / max(step, 1e-9)))
         self.total = min(fitting, max(self.most or fitting, done + 1))
         self.epoch_steps = parameters.epoch_steps or math.ceil(self.total / epochs)
+
+    def _step(self) -> float:
+        """Return the seconds of a step; the median, since the first ones warm up."""
+        return statistics.median(after - before for before, after in pairwise(self._laps))

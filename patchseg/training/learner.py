@@ -155,8 +155,11 @@ class Learner:
             DataError: The checkpoint is of another network.
         """
         other = load(path)
-        if other.model != self.spec:
+        wrong = [f"{name} {value}" for name, value in other.model.items() if self.spec[name] != value]
+        if wrong:
+            mine = [f"{name} {value}" for name, value in self.spec.items() if other.model[name] != value]
             raise DataError(
-                f"{path}: holds the network {other.model}, the run has {self.spec}; make model.* equal"
+                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; "
+                "leave out --width, --levels and --norm, and give patches of the same channels and classes"
             )
         self.network.load_state_dict(other.weights)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from patchseg import device as devices
-from patchseg.errors import DataError, Interrupted, PatchsegError
+from patchseg.errors import DataError, Interrupted, PatchsegError, UsageError
 from patchseg.models.checkpoint import Checkpoint
 from patchseg.models.unet import levels_for
 from patchseg.parameters import ModelParameters, TrainParameters, effective
 from patchseg.patches.store import PatchFile
-from patchseg.progress import Progress
+from patchseg.progress import Progress, counted, duration
 from patchseg.training.batches import Batches
 from patchseg.training.budget import Budget
 from patchseg.training.interrupt import Interrupt
@@ -23,7 +23,7 @@ from patchseg.training.learner import Learner
 from patchseg.training.losses import balanced_weights
 from patchseg.training.optimizers import rate_for
 from patchseg.training.record import Record
-from patchseg.training.resume import claim, clear, recalled, same_data
+from patchseg.training.resume import claim, clear, recalled, same_data, shape_of
 from patchseg.training.validate import validate
 
 
@@ -58,7 +58,7 @@ def train(
         PatchsegError: Out of memory or disk, or the loss is no number any more.
     """
     progress = progress or Progress()
-    name = parameters.name or Path(patches).stem
+    name = _name(parameters, Path(patches))
     checkpoints, runs = Path(folder) / "checkpoints" / name, Path(folder) / "runs" / name
     with PatchFile(Path(patches)) as file:
         if not file.counts["train"]:
@@ -70,6 +70,8 @@ def train(
         device = devices.choose(parameters.device)
         devices.set_deterministic(parameters.deterministic)
         threads = devices.set_threads(parameters.threads)
+        if parameters.weights and not before:
+            model = model.planned(**shape_of(Path(parameters.weights)))
         parameters, model = _planned(parameters, model, file.head.patch, device.type)
         learner = Learner.of(file, parameters, model, device)
         batches = Batches(file, batch=parameters.batch, seed=parameters.seed, device=device)
@@ -94,6 +96,15 @@ def train(
     return checkpoints / "best.pt"
 
 
+def _name(parameters: TrainParameters, patches: Path) -> str:
+    """Return the name of the run, which is that of its folders."""
+    name = parameters.name or patches.stem
+    parts = Path(name).parts
+    if not parts or ".." in parts or Path(name).is_absolute():
+        raise UsageError(f"train.name: {name} leads out of checkpoints/ and runs/; give a plain name")
+    return name
+
+
 def _planned(
     parameters: TrainParameters, model: ModelParameters, patch: int, device: str
 ) -> tuple[TrainParameters, ModelParameters]:
@@ -114,10 +125,15 @@ def _restore(before: Checkpoint, learner: Learner, budget: Budget, threads: int,
         raise DataError("last.pt: holds no training state; start afresh with --overwrite")
     learner.restore(before.weights, state)
     budget.total, budget.epoch_steps, budget.spent = state["total"], state["epoch_steps"], state["spent"]
+    if learner.step == budget.total:
+        progress.say(
+            f"the run is complete after {learner.step} steps; start a longer one with another --name"
+        )
+        return
     progress.say(f"going on after step {learner.step}")
     if threads != state["threads"]:
         progress.say(
-            f"  with {threads} threads instead of {state['threads']}: equal in method, not bit for bit"
+            f"  with {counted(threads, 'thread')} instead of {state['threads']}: equal in method, not bit for bit"
         )
 
 
@@ -127,10 +143,10 @@ def _tell_plan(
     """Say what will be learned, by what, and for how long."""
     spec, count = learner.spec, sum(p.numel() for p in learner.network.parameters())
     progress.say(
-        f"{batches.count} patches of {file.head.patch} x {file.head.patch}, classes {file.head.classes}"
+        f"{counted(batches.count, 'patch')} of {file.head.patch} x {file.head.patch}, classes {file.head.classes}"
     )
     progress.say(
-        f"{spec['name']} {spec['width']} wide, {spec['levels']} levels, {count / 1e6:.2f} M weights, "
+        f"{spec['name']} {spec['width']} wide, {spec['levels']} levels, {count:,} weights, "
         f"{learner.precision} on {devices.describe(learner.device)}"
     )
     most = f"at most {learner.settings.steps} steps in " if learner.settings.steps else ""
@@ -149,15 +165,9 @@ def _loop(
         while budget.total is None or learner.step < budget.total:
             learner.learn(*batches.read(learner.step), progress=budget.progress(learner.step))
             progress.step()
-            if budget.total is None:
-                budget.lap()
-                if budget.measured():
-                    budget.fix(
-                        learner.step, learner.settings, lambda: validate(keeper.file, learner.predictor())
-                    )
-                    progress.say(f"{budget.total} steps fit into {budget.seconds:.0f} s")
-                    _bar(learner, budget, progress)
-            elif budget.exhausted:
+            if budget.total is None or not budget.exhausted:
+                _measure(learner, budget, keeper, progress)
+            else:
                 budget.total = learner.step
             if budget.ends_epoch(learner.step):
                 _end_epoch(learner, budget, keeper, log, progress)
@@ -167,6 +177,18 @@ def _loop(
                 progress.stop()
                 raise Interrupted(f"Stopped after step {learner.step}; saved {saved}, go on with --resume")
     progress.stop()
+
+
+def _measure(learner: Learner, budget: Budget, keeper: Keeper, progress: Progress) -> None:
+    """Time the first steps: they say how long a run takes, or how many steps fit into its time."""
+    budget.lap()
+    left = budget.forecast(learner.step)
+    if left is not None:
+        progress.say(f"about {duration(left)} for the steps that are left, without validation")
+    if budget.total is None and budget.measured():
+        budget.fix(learner.step, learner.settings, lambda: validate(keeper.file, learner.predictor()))
+        progress.say(f"{budget.total} steps fit into {budget.seconds:.0f} s")
+        _bar(learner, budget, progress)
 
 
 def _bar(learner: Learner, budget: Budget, progress: Progress) -> None:

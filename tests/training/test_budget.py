@@ -79,6 +79,17 @@ def test_a_run_of_one_step_has_a_rate():
     assert budget.progress(0) == 0
 
 
+def test_a_run_of_many_steps_tells_once_what_is_left():
+    # The first step takes 9 s, the others 2 s; after 13 of 100 there are 87 left.
+    budget, clock = plan(steps=100)
+    told = {}
+    for step in range(1, 101):
+        clock.pass_(9.0 if step == 1 else 2.0)
+        budget.lap()
+        told[step] = budget.forecast(step)
+    assert {step: left for step, left in told.items() if left is not None} == {13: 174.0}
+
+
 def test_a_time_budget_is_filled_by_the_measured_speed():
     # 13 steps and a validation take 13.5 s, 20 validations 10 s: 94 % of the 76.5 s left are 71 steps.
     budget, clock = plan(time=100.0)

@@ -168,6 +168,6 @@ def test_weights_of_another_network_are_refused(easy, straight):
         easy[0], TrainParameters(rate=0.1), ModelParameters(width=8, levels=2, norm="batch"), CPU
     )
     with pytest.raises(
-        DataError, match=r"best\.pt: holds the network .*'width': 4.*the run has .*'width': 8"
+        DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; leave out --width"
     ):
         wide.start_from(path)
