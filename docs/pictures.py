@@ -75,7 +75,7 @@ def report(demo: Path) -> Pixels:
 
 
 def save(pixels: Pixels, path: Path) -> None:
-    """Write a PNG of 256 colours at most: those of the classes exactly, grays to one level in two.
+    """Write a PNG; one of few colours by a palette of them and of grays to one level in two.
 
     Nobody sees that one level, and the noise takes a fifth less.
     """
@@ -83,7 +83,7 @@ def save(pixels: Pixels, path: Path) -> None:
     colors, places = np.unique(pixels[~gray], axis=0, return_inverse=True)
     grays = np.repeat(np.append(np.arange(0, 254, 2), 255)[:, None], 3, axis=1)
     if len(grays) + len(colors) > 256:
-        image = Image.fromarray(pixels).quantize(256, dither=Image.Dither.NONE)
+        image = Image.fromarray(pixels)
     else:
         indices = pixels[:, :, 0] // 2
         indices[~gray] = len(grays) + places.ravel()
