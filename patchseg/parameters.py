@@ -89,14 +89,14 @@ class ModelParameters(Section):
 
     section: ClassVar[str] = "model"
     name: Model = setting("unet", "architecture", flag=False)
-    width: int | None = setting(None, "channels of the first level [auto: 32 on a GPU, 16 without]", ge=1)
+    width: int | None = setting(None, "channels of the first level [auto: 32 on a GPU, 8 without]", ge=1)
     levels: int | None = setting(
         None,
         "resolutions, the first included [auto: receptive field near the patch: 4 at 96, 5 at 200]",
         ge=1,
         le=8,
     )
-    norm: Norm | None = setting(None, "normalization between layers [auto: batch, group below batches of 8]")
+    norm: Norm | None = setting(None, "normalization between layers [auto: batch, group below batches of 4]")
 
 
 class TrainParameters(Section):

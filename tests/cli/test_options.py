@@ -42,7 +42,7 @@ def test_the_letters_of_train_mean_rate_batch_and_epochs(run, here, job):
     assert record["train.batch"] == (7, "flag")
     assert record["train.rate"] == (0.003, "flag")
     assert record["model.width"] == (4, "flag")
-    assert record["model.norm"] == ("group", "plan")
+    assert record["model.norm"] == ("batch", "plan")
     assert record["train.threads"] == (1, "flag")
 
 
