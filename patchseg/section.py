@@ -116,6 +116,8 @@ def _sentence(
     text = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("String", "text")
     if mistake["type"] == "model_type":
         text = "should be an object in braces"
+    if any(_branch(part) == "literal" for part in mistake["loc"]):  # a word, or else a list
+        text += " or numbers such as 1,2.5"
     return f"{name} {text} (got {json.dumps(mistake['input'], default=str)})"
 
 
