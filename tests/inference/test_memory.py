@@ -77,14 +77,14 @@ def peak(tmp_path, run_python):
 
 @linux
 def test_ten_times_the_height_takes_less_than_16_mb_more(peak, make):
-    checkpoint = make(width=4, levels=2)
+    checkpoint = make(width=4, levels=2, patch=96)
     assert peak(checkpoint, 20_000, 1_000) - peak(checkpoint, 2_000, 1_000) < MEGABYTES
 
 
 @linux
 @pytest.mark.slow
 def test_twenty_times_the_height_takes_less_than_16_mb_more(peak, make):
-    checkpoint = make(width=4, levels=2)
+    checkpoint = make(width=4, levels=2, patch=96)
     assert peak(checkpoint, 40_000, 2_000) - peak(checkpoint, 2_000, 2_000) < MEGABYTES
 
 
