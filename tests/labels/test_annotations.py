@@ -151,8 +151,7 @@ def use(content, tmp_path):
     """Read content and paint all of it into an image of 8 x 10."""
     try:
         found = read_annotation_file(placed(content, tmp_path))
-    except PatchsegError as error:
-        assert str(error)
+    except PatchsegError:
         return
     assert isinstance(found, Annotations)
     for drawing in found.drawings:
