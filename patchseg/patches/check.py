@@ -7,14 +7,16 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from patchseg.errors import DataError, listing
-from patchseg.imaging import Box, open_image, open_raw, raster
+from patchseg.imaging import Box, open_image, raster
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes
 from patchseg.labels.derive import Survey, derive, survey
+from patchseg.patches.drawings import open_mask
 from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress
 
 _BAND = 2**22  # pixels read at a time
+Looked = TypeVar("Looked")
 Found = TypeVar("Found")
 
 
@@ -59,7 +61,7 @@ def inspect(
     progress.start("checking", len(pairs))
     for pair in pairs:
         assert pair.mask is not None
-        image, mask = _note(_image, pair.image, wrong), _note(_mask, pair.mask, wrong)
+        image, mask = _note(_image, pair.image, wrong), _note(_mask, pair, wrong)
         if image is not None and mask is not None and image.shape[:2] != mask.shape[:2]:
             wrong.append(_mismatch(image, mask))
         images += [image] if image is not None else []
@@ -86,10 +88,10 @@ def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
     )
 
 
-def _note(look: Callable[[Path], Found], path: Path, wrong: list[str]) -> Found | None:
+def _note(look: Callable[[Looked], Found], what: Looked, wrong: list[str]) -> Found | None:
     """Look at a file; what is wrong with it joins the list."""
     try:
-        return look(path)
+        return look(what)
     except DataError as error:
         wrong.append(str(error))
         return None
@@ -105,9 +107,11 @@ def _image(path: Path) -> _Image:
         return _Image(path, image.shape, image.dtype)
 
 
-def _mask(path: Path) -> _Mask:
+def _mask(pair: Pair) -> _Mask:
     """List what a mask holds."""
-    with open_raw(path) as mask:
+    path = pair.mask
+    assert path is not None
+    with open_mask(pair) as mask:
         channels = mask.shape[2]
         if channels == 2 or channels > 4:
             raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")

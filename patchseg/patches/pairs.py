@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from patchseg.errors import DataError, UsageError, did_you_mean, listing
 from patchseg.imaging import SUFFIXES
+from patchseg.labels.drawn import Drawn
 
 _SPLIT = re.compile(r'"([^"]*)"|(\S+)')
 _NUMBER = re.compile(r"\d+")
@@ -22,11 +23,12 @@ _TRIED = 50  # rules held against all images, the most proposed ones
 
 
 class Pair(NamedTuple):
-    """An image, its name, and its mask where it has one."""
+    """An image, its name, and its mask where it has one; or the annotation file and what it draws on the image."""
 
     name: str
     image: Path
     mask: Path | None
+    drawn: Drawn | None = None
 
 
 class Unpaired(DataError):

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, open_image, open_raw
+from patchseg.imaging import Box, open_image
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource, scaled_length
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import IGNORE, Classes
 from patchseg.parameters import DataParameters, PrepareParameters, effective
+from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.check import Inspection, inspect
+from patchseg.patches.drawings import name_drawings, open_mask, tell_tally
 from patchseg.patches.pairs import Pair, Unpaired, find_pairs, read_list
 from patchseg.patches.sampling import cut, flips, sample_boxes
 from patchseg.patches.split import Region, groups, random, split
@@ -38,7 +40,7 @@ def prepare(
 
     Args:
         images: Folder of images, or a list file with an `image mask` pair a line.
-        masks: Folder of masks; None with a list file.
+        masks: Folder of masks, or a file or folder of annotations; None with a list file.
         parameters: How patches are cut; `parameters.output` is the file.
         data: The classes, where they are not to be derived from the masks.
         overwrite: Whether an existing file may be replaced.
@@ -54,11 +56,19 @@ def prepare(
     progress = progress or Progress()
     output = Path(parameters.output)
     refuse_existing([output], overwrite=overwrite)
-    pairs, held_out, mistakes = _all_pairs(images, masks, parameters)
+    pairs, held_out, mistakes = _all_pairs(images, masks, parameters, data, progress)
     group = groups([p.name for p in pairs], parameters.group) + [p.name for p in held_out]
     classes = Classes.of(data.classes) if data.classes else None
+    if any(pair.drawn for pair in pairs + held_out):
+        (named, classes), count = (
+            name_drawings(pairs + held_out, data, progress, mistakes=mistakes),
+            len(pairs),
+        )
+        pairs, held_out = named[:count], named[count:]
+        progress.say(f"classes (of the annotations): {classes}")
     inspection = inspect(pairs + held_out, classes, progress, mistakes=mistakes)
-    if data.classes is None:
+    tell_tally(pairs + held_out, progress)
+    if classes is None:
         progress.say(f"classes (from the masks): {inspection.classes}")
         if IGNORE in inspection.classes.values:
             progress.say(
@@ -89,28 +99,35 @@ def prepare(
 
 
 def _all_pairs(
-    images: Path | str, masks: Path | str | None, parameters: PrepareParameters
+    images: Path | str,
+    masks: Path | str | None,
+    parameters: PrepareParameters,
+    data: DataParameters,
+    progress: Progress,
 ) -> tuple[list[Pair], list[Pair], list[str]]:
     """Return the pairs to train on (and split), those given for validation, and what is wrong with either."""
-    pairs, mistakes = _pairs(Path(images), masks)
+    pairs, mistakes = _pairs(Path(images), masks, data, progress)
     if parameters.val_images is None:
         if parameters.val_masks is not None:
             raise UsageError("--val-masks needs --val-images")
         return pairs, [], mistakes
-    held_out, more = _pairs(Path(parameters.val_images), parameters.val_masks)
+    held_out, more = _pairs(Path(parameters.val_images), parameters.val_masks, data, progress)
     known = {pair.image.resolve() for pair in pairs}
     twice = [pair.image for pair in held_out if pair.image.resolve() in known]
     more += [f"{image}: is to be trained on and validated with; leave it on one side" for image in twice]
     return pairs, held_out, mistakes + more
 
 
-def _pairs(images: Path, masks: Path | str | None) -> tuple[list[Pair], list[str]]:
-    """Return the pairs of two folders, of one, or of a list, and the files that make none."""
+def _pairs(
+    images: Path, masks: Path | str | None, data: DataParameters, progress: Progress
+) -> tuple[list[Pair], list[str]]:
+    """Return the pairs of two folders, of one, of annotations, or of a list, and the files that make none."""
     try:
-        if masks is not None:
-            return find_pairs(images, Path(masks)), []
-        if images.is_dir():
-            return find_pairs(images, images), []
+        if masks is not None or images.is_dir():
+            masks = Path(masks or images)
+            if is_annotated(images, masks):
+                return find_drawn(images, masks, data, progress), []
+            return find_pairs(images, masks), []
         if images.is_file():
             return read_list(images), []
     except Unpaired as error:
@@ -211,7 +228,7 @@ class _Cutter:
         """Read an image and its mask at the working size; transparent pixels are ignored."""
         assert pair.mask is not None
         scale = self._parameters.scale
-        image, labels = open_image(pair.image), open_raw(pair.mask)
+        image, labels = open_image(pair.image), open_mask(pair)
         if scale != 1:
             image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
         with image, labels:
