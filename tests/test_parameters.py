@@ -207,8 +207,8 @@ def test_all_three_mistakes_are_told_at_once(written):
             'data.classes.0.color should be a colour such as "#e69f00" (got "red")',
         ),
         (
-            {"data": {"classes": [{"name": "a", "value": 256}]}},
-            "data.classes.0.value should be less than or equal to 255 (got 256)",
+            {"data": {"classes": [{"name": "a", "value": 2**31}]}},
+            "data.classes.0.value should be less than or equal to 2147483647 (got 2147483648)",
         ),
         ({"data": {"classes": [3]}}, "data.classes.0 should be an object in braces (got 3)"),
     ],

@@ -236,7 +236,7 @@ def test_0_and_255_become_two_classes_and_that_is_said(tmp_path, write, run, eve
     assert set(np.unique(made["train/masks"])) == {0, 1}
     assert told.lines[0] == "classes (from the masks): 0 background, 255 foreground"
     assert "255 is class 1" in told.lines[1]
-    assert told.lines[2] == "1 images to train on, 1 to validate"
+    assert told.lines[2] == "1 image to train on, 1 to validate"
     assert told.lines[3].startswith("20 training patches of 16 x 16; ")
 
 
