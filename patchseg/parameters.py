@@ -5,14 +5,13 @@ gathered as defaults < automatic plan < file < flags and validated once; each re
 field whose default is None is left to the plan (`planned`), to the data, or off, as its description says.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from patchseg.errors import UsageError, listing
-from patchseg.section import Color, Duration, Section, sentences, setting
+from patchseg.section import Color, Duration, Ignored, Section, read_tree, sentences, setting
 
 FILE = "parameters.json"
 
@@ -33,7 +32,10 @@ class ClassParameters(Section):
 
     name: str = setting(..., "name of the class", min_length=1)
     value: int | None = setting(
-        None, "its value in index masks; its place in the list when left out", ge=0, le=255
+        None,
+        "its value in index masks; its place in the list when left out",
+        ge=-(2**31),
+        le=2**31 - 1,
     )
     color: Color | None = setting(None, 'its colour in colour-coded masks and in outputs, "#rrggbb"')
 
@@ -66,6 +68,23 @@ class DataParameters(Section):
     attribute: str | None = setting(
         None, "VIA or GeoJSON attribute that names the class [auto: the only one]"
     )
+    ignore: Ignored | None = setting(
+        None, 'value of index masks, or colour "#rrggbb", that is ignored, besides 255'
+    )
+    binary: bool = setting(
+        False, "take any value but 0 (any colour but black) for class 1, such as numbers of objects"
+    )
+    mask_tolerance: float = setting(
+        0.0,
+        "pull values and colours to the class that is so near in every channel: for soft edges and JPEG",
+        ge=0,
+        lt=256,
+    )
+    mask_pattern: str | None = setting(
+        None,
+        "regular expression of the masks' names where each holds one class or object, with the groups image, class "
+        "and object",
+    )
 
 
 class PrepareParameters(Section):
@@ -84,6 +103,11 @@ class PrepareParameters(Section):
     val_masks: str | None = setting(None, "folder of their masks")
     group: str | None = setting(
         None, "regular expression; images whose names give the same match (or first group) stay on one side"
+    )
+    fold: str | None = setting(
+        None,
+        'validate on fold i of k, such as "2/5"; "2/all" leaves one image (or group) out; instead of a share',
+        pattern=r"^[1-9]\d*/([1-9]\d*|all)$",
     )
     scale: float = setting(1.0, "work at this multiple of the images' size; undone in the masks", gt=0, le=8)
     seed: int = setting(0, "seed of the split and of the patches", ge=0)
@@ -153,6 +177,10 @@ class InferParameters(Section):
     overlap: float = setting(0.5, "share of a tile that its neighbour covers too", ge=0, lt=1)
     blend: Window = setting("flat", "weights of a tile's pixels in the average of probabilities")
     format: Format = setting("auto", "of the masks [auto: PNG, TIFF above 16 megapixels]")
+    original_values: bool = setting(
+        False,
+        "write masks in the values or colours of the training masks, not as places in the list of classes",
+    )
     probabilities: bool = setting(False, "write the probabilities too: a channel a class, float16 TIFF")
     overlay: bool = setting(False, "write the image with the mask over it too")
     device: Device = setting("auto", "where to compute")
@@ -214,7 +242,7 @@ def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Param
     """
     if file is None and Path(FILE).exists():
         file = Path(FILE)
-    tree = _read(file) if file else {}
+    tree = read_tree(file) if file else {}
     sources = {
         f"{section}.{key}": str(file)
         for section, keys in tree.items()
@@ -262,32 +290,6 @@ def schema() -> dict[str, Any]:
             field.pop("short", None), field.pop("flag", None)
     tree["properties"]["$schema"] = {"type": "string"}
     return tree
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(file.read_text(encoding="utf-8-sig"))  # Windows editors put a mark first
-    except OSError as error:
-        raise UsageError(
-            f"{file}: cannot be read ({error.strerror}); check the path given to --parameters"
-        ) from None
-    except ValueError as error:
-        raise UsageError(f"{file}: is no JSON ({error}); mend it there") from None
-    if not isinstance(tree, dict):
-        raise UsageError(
-            f'{file}: holds a {type(tree).__name__}; it should hold {{"data": ..., "train": ...}}'
-        )
-    return dict(_uncomment(tree))
-
-
-def _uncomment(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {
-            key: _uncomment(value)
-            for key, value in tree.items()
-            if key != "$schema" and not key.startswith("//")
-        }
-    return [_uncomment(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def _fields_at(path: list[str]) -> list[str]:

@@ -1,11 +1,12 @@
 """What the sections of parameters.json are made of: settings, durations, and values that know their sources.
 
-And the words for what is wrong in them.
+And the words for what is wrong in them, and the file that they come from.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -18,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from patchseg.errors import did_you_mean
+from patchseg.errors import UsageError, did_you_mean
 
 
 def setting(default: Any, help: str, *, short: str = "", flag: bool = True, **limits: Any) -> Any:
@@ -51,7 +52,17 @@ def color(value: str) -> str:
     return value
 
 
+def ignored(value: Any) -> Any:
+    """Turn a number that came as text into one.
+
+    >>> ignored("-1"), ignored("#ff0000"), ignored(65535)
+    (-1, '#ff0000', 65535)
+    """
+    return int(value) if isinstance(value, str) and re.fullmatch(r"-?\d{1,10}", value) else value
+
+
 Color = Annotated[str, AfterValidator(color)]
+Ignored = Annotated[int | Color, BeforeValidator(ignored, json_schema_input_type=int | str)]
 Positive = Annotated[float, Field(gt=0)]
 Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]
 
@@ -131,3 +142,34 @@ def _is_of_other_kind(mistake: Any) -> bool:
 def _branch(part: int | str) -> str:
     """Return the kind that pydantic names, in brackets, where a value may be of several."""
     return str(part).split("[")[0] if "[" in str(part) else ""
+
+
+def read_tree(file: Path) -> dict[str, Any]:
+    """Read the JSON object of a parameters file, without what begins with // and without $schema.
+
+    Raises:
+        UsageError: The file is missing, no JSON, or no object.
+    """
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8-sig"))  # Windows editors put a mark first
+    except OSError as error:
+        raise UsageError(
+            f"{file}: cannot be read ({error.strerror}); check the path given to --parameters"
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"{file}: is no JSON ({error}); mend it there") from None
+    if not isinstance(tree, dict):
+        raise UsageError(
+            f'{file}: holds a {type(tree).__name__}; it should hold {{"data": ..., "train": ...}}'
+        )
+    return dict(_uncomment(tree))
+
+
+def _uncomment(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {
+            key: _uncomment(value)
+            for key, value in tree.items()
+            if key != "$schema" and not key.startswith("//")
+        }
+    return [_uncomment(value) for value in tree] if isinstance(tree, list) else tree

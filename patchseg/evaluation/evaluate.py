@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from patchseg.errors import DataError, UsageError, listing
 from patchseg.evaluation.metrics import Confusion
 from patchseg.imaging import Box, open_raw
 from patchseg.imaging.files import refuse_existing, whole
-from patchseg.labels.classes import Classes
+from patchseg.labels.classes import Classes, MaskReading
 from patchseg.parameters import DataParameters, EvaluateParameters
 from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.drawings import name_drawings, write_masks
@@ -91,6 +92,8 @@ def evaluate(
         "images": entries,
         "confusion": total.counts.tolist(),
         "palette": known.truth.colors,
+        "reading": known.truth.reading.to_json(),
+        "masks": {"values": known.masks.values, "reading": known.masks.reading.to_json()},
     }
     for item, value in zip(document["classes"], known.truth.values, strict=True):
         item["value"] = value
@@ -110,20 +113,24 @@ def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
                 f"{masks}: holds no parameters.effective.json of `infer`; give data.classes in parameters.json"
                 + (f" (or swap the two: {truth} holds one)" if (truth / RECORD).exists() else "")
             )
-        classes = Classes.of(data.classes)
+        classes = Classes.of(data.classes, MaskReading.of(data))
         return _Predicted(classes, classes, {})
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-        classes = Classes.from_json(content["data.classes"]["value"])
+        reading = content.get("data.reading", {"value": None})["value"]
+        classes = Classes.from_json(content["data.classes"]["value"], reading)
         wanted = content["infer.images"]["value"]
-    except (ValueError, KeyError, TypeError) as error:
+        ignored = content["infer.ignored"]["value"] if "infer.ignored" in content else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{record}: is no record of `infer` ({error!r}); infer again, or remove it") from None
     try:
         found = find_images(wanted)
     except UsageError:  # the images have moved away; only the report would show them
         found = []
-    by_place = Classes(classes.names, tuple(range(len(classes))), classes.colors)
-    return _Predicted(classes, by_place, {relative.stem: image for image, relative in found})
+    written = classes.by_place() if ignored is None else replace(classes, reading=MaskReading(ignored))
+    return _Predicted(
+        classes, written, {relative.with_suffix("").as_posix(): image for image, relative in found}
+    )
 
 
 def _pairs(

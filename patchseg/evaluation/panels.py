@@ -57,20 +57,23 @@ class Example:
     panels: Panels
 
 
-def read_panels(picture: Path | None, truth: Path, mask: Path, classes: Classes) -> Panels:
+def read_panels(
+    picture: Path | None, truth: Path, mask: Path, classes: Classes, masks: Classes | None = None
+) -> Panels:
     """Read an image with its true and its predicted mask, reduced to what a page can show.
 
     Args:
         picture: The image, or None.
         truth: Its true mask, as the data set has it.
-        mask: Its predicted mask, class indices.
+        mask: Its predicted mask.
         classes: What the pixels of the true mask mean.
+        masks: What those of the predicted one mean; by default they are class indices.
 
     Raises:
         DataError: A file is missing or damaged, or holds what is no class.
     """
     # Predicted masks hold the place of a class, whatever its value is in the data set.
-    places = Classes(classes.names, tuple(range(len(classes))), classes.colors)
+    places = masks or classes.by_place()
     with open_raw(truth) as source:
         true, scale = classes.encode(_shown(source, labels=True), truth, source.palette), _scale(source)
     with open_raw(mask) as source:

@@ -57,11 +57,7 @@ def report(
     scores, output = Path(scores), Path(output)
     refuse_existing([output], overwrite=overwrite)
     document = read_scores(scores)
-    classes = Classes(
-        tuple(item["name"] for item in document["classes"]),
-        tuple(item.get("value", place) for place, item in enumerate(document["classes"])),
-        tuple(document["palette"]),
-    )
+    classes = _classes(document, scores)
     examples = [_example(rank, entry, scores.parent, classes) for rank, entry in telling(document["images"])]
     record = read_run(Path(run)) if run else None
     title = f"Report: {record.name if record else scores.resolve().parent.name}"
@@ -150,9 +146,25 @@ def report_html(
     return page(title, parts)
 
 
-def _example(rank: str, entry: Scores, folder: Path, classes: Classes) -> Example:
+def _classes(document: Scores, path: Path) -> tuple[Classes, Classes]:
+    """Return the classes of the true masks, and of the predicted ones, which hold places unless it says otherwise."""
+    items = [
+        {"name": item["name"], "value": item.get("value", place), "color": color}
+        for place, (item, color) in enumerate(zip(document["classes"], document["palette"], strict=True))
+    ]
+    try:
+        truth = Classes.from_json(items, document.get("reading"))
+        if not (masks := document.get("masks")):
+            return truth, truth.by_place()
+        written = [item | {"value": value} for item, value in zip(items, masks["values"], strict=True)]
+        return truth, Classes.from_json(written, masks["reading"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: does not say how masks are read ({error!r}); evaluate again") from None
+
+
+def _example(rank: str, entry: Scores, folder: Path, classes: tuple[Classes, Classes]) -> Example:
     picture = folder / entry["image"] if entry["image"] else None
-    panels = read_panels(picture, folder / entry["truth"], folder / entry["mask"], classes)
+    panels = read_panels(picture, folder / entry["truth"], folder / entry["mask"], *classes)
     return Example(rank, entry["name"], entry["mean_iou"], panels)
 
 

@@ -18,6 +18,7 @@ from patchseg.inference.predictor import Predictor
 from patchseg.inference.rescale import RowResampler
 from patchseg.inference.stream import stream
 from patchseg.inference.tiling import Grid
+from patchseg.labels.classes import Originals
 from patchseg.models.checkpoint import Checkpoint, load
 from patchseg.parameters import InferParameters, effective
 from patchseg.patches.check import require_finite
@@ -36,6 +37,7 @@ class Engine(NamedTuple):
     overlap: float
     window: str
     batch: int
+    originals: Originals | None = None
 
 
 def infer(
@@ -72,13 +74,15 @@ def infer(
     parameters = parameters.planned(tile=model.patch)
     assert parameters.tile is not None
     with devices.memory_errors("choose a smaller --tile"):
-        jobs = plan_jobs(find_images(images), folder, parameters)
+        originals = model.classes.originals() if parameters.original_values else None
+        wide = originals is not None and originals.table.dtype.itemsize > 2
+        jobs = plan_jobs(find_images(images), folder, parameters, wide=wide)
         outputs = [path for job in jobs for path in job.outputs]
         refuse_existing([*outputs, folder / RECORD], overwrite=overwrite)
         _refuse_foreign(outputs, folder)
         engine = Engine(
             model, Predictor.of(model, device, precision), parameters.tile, parameters.overlap, parameters.blend,
-            devices.tile_batch(device),
+            devices.tile_batch(device), originals,
         )  # fmt: skip
         progress.say(f"{counted(len(jobs), 'image')} on {devices.describe(device)}; {_memory(jobs, engine)}")
         with whole(folder / RECORD) as part:
@@ -141,7 +145,7 @@ def _run(job: Job, engine: Engine, progress: Progress, label: str) -> None:
     with open_image(job.image) as source:
         _fits(job.image, source, engine.checkpoint)
         progress.start(label, source.shape[0])
-        with Outputs(job, source, engine.checkpoint) as outputs:
+        with Outputs(job, source, engine.checkpoint, engine.originals) as outputs:
             for rows in probabilities(_Finite(source, job.image), engine):
                 outputs.write(rows)
                 progress.step(rows.shape[1])
@@ -179,7 +183,11 @@ def _record(
     record = effective(parameters)
     record["infer.images"] = {"value": [str(Path(image).resolve()) for image in images], "source": "argument"}
     record["infer.checkpoint"] = {"value": str(checkpoint), "source": "argument"}
-    record["data.classes"] = {"value": engine.checkpoint.classes.to_json(), "source": str(checkpoint)}
+    classes = engine.checkpoint.classes
+    record["data.classes"] = {"value": classes.to_json(), "source": str(checkpoint)}
+    record["data.reading"] = {"value": classes.reading.to_json(), "source": str(checkpoint)}
+    if engine.originals is not None:
+        record["infer.ignored"] = {"value": engine.originals.ignored, "source": "plan"}
     device = engine.predictor.device
     for name, value in {
         "device": devices.describe(device), "threads": devices.set_threads(parameters.threads), "precision": precision,

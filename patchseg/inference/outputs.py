@@ -6,13 +6,15 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box, ImageSource, open_image, picture
+from patchseg.imaging.source import Array
 from patchseg.imaging.write import PNG_PIXELS, RowWriter, open_writer
 from patchseg.inference.predictor import most_probable
-from patchseg.labels.classes import IGNORE
+from patchseg.labels.classes import IGNORE, Originals
 from patchseg.models.checkpoint import Checkpoint
 from patchseg.parameters import InferParameters
 
@@ -40,17 +42,24 @@ class Job(NamedTuple):
         return [path for path in (self.mask, self.probabilities, self.overlay) if path]
 
 
-def plan_jobs(found: list[tuple[Path, Path]], folder: Path, parameters: InferParameters) -> list[Job]:
+def plan_jobs(
+    found: list[tuple[Path, Path]], folder: Path, parameters: InferParameters, *, wide: bool = False
+) -> list[Job]:
     """Return the outputs of each image; equal ones are refused, and such that would replace an image.
 
     Args:
         found: (image, its path relative to the folder or glob it was found in).
         folder: Where masks go.
         parameters: Which outputs are wanted, and their format.
+        wide: Whether the values of masks take 32 bits, which PNG does not hold.
 
     Raises:
-        UsageError: Two images would have the same mask, or an image would be replaced.
+        UsageError: The values do not fit into PNG, two images would have the same mask, or an image would be replaced.
     """
+    if wide and parameters.format == "png":
+        raise UsageError(
+            "--format png holds no values below 0 or above 65535, as --original-values asks for; use tiff"
+        )
     jobs: list[Job] = []
     owner: dict[Path, Path] = {}
     for image, relative in found:
@@ -61,7 +70,7 @@ def plan_jobs(found: list[tuple[Path, Path]], folder: Path, parameters: InferPar
             )
         height, width = _size(image)
         # A PNG is held whole until it is written.
-        fitting = ".tif" if height * width > PNG_PIXELS else ".png"
+        fitting = ".tif" if height * width > PNG_PIXELS or wide else ".png"
         suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
         jobs.append(
             Job(
@@ -88,13 +97,23 @@ class Outputs:
         job: Which files.
         source: The image.
         checkpoint: For the classes and the kind of the images.
+        originals: What stands in the mask for each class index; None for the indices themselves.
     """
 
-    def __init__(self, job: Job, source: ImageSource, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, job: Job, source: ImageSource, checkpoint: Checkpoint, originals: Originals | None = None
+    ) -> None:
         self._source, self._top = source, 0
         self._palette, self._contrast = checkpoint.classes.palette, _contrast(checkpoint)
         shape = source.shape[:2]
-        self._mask = open_writer(job.mask, shape, palette=self._palette)
+        self._table = None if originals is None else originals.table
+        if self._table is None:
+            self._mask = open_writer(job.mask, shape, palette=self._palette)
+        else:
+            colors = _spread(self._table, self._palette)
+            self._mask = open_writer(
+                job.mask, (*shape, *self._table.shape[1:]), self._table.dtype, palette=colors
+            )
         kinds = (job.probabilities, (len(checkpoint.classes),), np.float16), (job.overlay, (3,), np.uint8)
         self._probabilities, self._overlay = (
             None if path is None else open_writer(path, (*shape, *channels), dtype)
@@ -108,7 +127,7 @@ class Outputs:
         valid = self._source.valid(box)
         if valid is not None:
             indices[~valid] = IGNORE
-        self._mask.write(indices)
+        self._mask.write(indices if self._table is None else self._table[indices])
         if self._probabilities:
             self._probabilities.write(rows.permute(1, 2, 0).half().cpu().numpy())
         if self._overlay:
@@ -138,6 +157,15 @@ def _size(image: Path) -> tuple[int, int]:
             return source.shape[:2]
     except DataError:
         return 0, 0
+
+
+def _spread(table: Array, palette: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return the colours of all 256 values where the values of classes are such, else None."""
+    if table.ndim > 1 or table.dtype != np.uint8:
+        return None
+    colors = np.full((256, 3), picture.IGNORE_COLOR, np.uint8)
+    colors[table[: len(palette)]] = palette
+    return colors
 
 
 def _contrast(checkpoint: Checkpoint) -> tuple[float | None, float | None]:

@@ -2,12 +2,12 @@
 
 Index masks are read by value (255 is ignored unless a class has it), colour-coded masks by colour, palette masks by
 colour where classes are given by colour alone, else by their indices. What no class claims is an error, never
-remapped in silence.
+remapped in silence; a `MaskReading` says what else is to be ignored, and how far a value may be off.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,48 @@ from numpy.typing import NDArray
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import picture
 from patchseg.imaging.source import Array
-from patchseg.parameters import ClassParameters
+from patchseg.labels.near import UNKNOWN, nearest
+from patchseg.parameters import ClassParameters, DataParameters
 
 IGNORE = picture.IGNORE
-_UNKNOWN = 254
 MOST = 254
+
+
+@dataclass(frozen=True)
+class MaskReading:
+    """How masks are read besides the classes themselves.
+
+    Args:
+        ignore: A value of index masks, or a colour "#rrggbb", that is ignored besides 255.
+        tolerance: How far a value, or any channel of a colour, may be from that of a class to count as it.
+        binary: Whether every value but 0 (every colour but black) is class 1, whatever it is.
+    """
+
+    ignore: int | str | None = None
+    tolerance: float = 0.0
+    binary: bool = False
+
+    @classmethod
+    def of(cls, data: DataParameters) -> Self:
+        """Take it from parameters."""
+        ignore = data.ignore.lower() if isinstance(data.ignore, str) else data.ignore
+        return cls(ignore, data.mask_tolerance, data.binary)
+
+    @property
+    def ignored_color(self) -> int | None:
+        """The packed colour that is ignored, if one is."""
+        return int(self.ignore[1:], 16) if isinstance(self.ignore, str) else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {ignore, tolerance, binary}."""
+        return asdict(self)
+
+
+class Originals(NamedTuple):
+    """The values of the user's own masks: (256,) or, for colours, (256, 3) by class index, and what 255 has become."""
+
+    table: Array
+    ignored: int | str
 
 
 @dataclass(frozen=True)
@@ -30,14 +67,16 @@ class Classes:
         names: K distinct names.
         values: The value of each class in index masks; None: its place, and palettes are read by colour.
         colors: "#rrggbb" of each class.
+        reading: What else decides how masks are read.
     """
 
     names: tuple[str, ...]
     values: tuple[int | None, ...]
     colors: tuple[str, ...]
+    reading: MaskReading = MaskReading()
 
     @classmethod
-    def of(cls, given: list[ClassParameters]) -> Self:
+    def of(cls, given: list[ClassParameters], reading: MaskReading = MaskReading()) -> Self:
         """Take the classes from parameters; colours that are left out come from the palette.
 
         Raises:
@@ -51,6 +90,7 @@ class Classes:
             tuple(c.name for c in given),
             tuple(c.value if colored else (i if c.value is None else c.value) for i, c in enumerate(given)),
             tuple(c.color.lower() if c.color else next(spare) for c in given),
+            reading,
         )
         if not 2 <= len(classes) <= MOST:
             raise UsageError(f"data.classes: holds {len(classes)} classes; expected 2 to {MOST}")
@@ -58,16 +98,35 @@ class Classes:
             twice = [part for part in parts if parts.count(part) > 1]
             if twice:
                 raise UsageError(f"data.classes: the {what} {twice[0]} stands twice; give each class its own")
+        if reading.binary and len(classes) != 2:
+            raise UsageError(f"data.classes: holds {len(classes)} classes; expected 2 with --binary")
+        if reading.ignore is not None and reading.ignore in (*classes.values, *classes.colors):
+            raise UsageError(
+                f"data.ignore: {reading.ignore} is a class in data.classes; take it out of one of them"
+            )
         return classes
 
     @classmethod
-    def from_json(cls, items: list[dict[str, Any]]) -> Self:
-        """Take the classes from a patches file, a checkpoint or scores: [{name, value, color}]."""
+    def from_json(cls, items: list[dict[str, Any]], reading: dict[str, Any] | None = None) -> Self:
+        """Take the classes from a patches file, a checkpoint or scores: [{name, value, color}].
+
+        Args:
+            items: The classes.
+            reading: {ignore, tolerance, binary}; more is passed over, and what is missing is as it is by default.
+        """
+        known = {
+            name: value for name, value in (reading or {}).items() if name in MaskReading.__dataclass_fields__
+        }
         return cls(
             tuple(item["name"] for item in items),
             tuple(item["value"] for item in items),
             tuple(item["color"] for item in items),
+            MaskReading(**known),
         )
+
+    def by_place(self) -> Self:
+        """Return the classes of masks that hold their places, such as `infer` writes."""
+        return replace(self, values=tuple(range(len(self))), reading=MaskReading())
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return [{name, value, color}]."""
@@ -75,6 +134,32 @@ class Classes:
             {"name": name, "value": value, "color": color}
             for name, value, color in zip(self.names, self.values, self.colors, strict=True)
         ]
+
+    def originals(self) -> Originals:
+        """Return how masks are written in the values, or colours, of the masks that were learned from.
+
+        What is ignored has the value (colour) that was given for it, else 255 (gray), else the first that is free.
+        """
+        if None in self.values:
+            known = {int(color[1:], 16) for color in self.colors}
+            gray = int(picture.hexadecimal(picture.IGNORE_COLOR)[1:], 16)
+            given = self.reading.ignored_color
+            ignored = next(c for c in (given, gray, *range(2**24)) if c is not None and c not in known)
+            table = np.zeros((256, 3), np.uint8)
+            table[: len(self)] = self.palette
+            table[IGNORE] = (ignored >> 16, ignored >> 8 & 255, ignored & 255)
+            return Originals(table, f"#{ignored:06x}")
+        values = self._values()
+        given_value = self.reading.ignore if isinstance(self.reading.ignore, int) else IGNORE
+        value = next(v for v in (given_value, IGNORE, *range(2**16)) if v not in values)
+        all_values = [*values, value]
+        kinds = (np.uint8, np.uint16, np.int32)
+        dtype = next(
+            k for k in kinds if np.iinfo(k).min <= min(all_values) <= max(all_values) <= np.iinfo(k).max
+        )
+        line = np.zeros(256, dtype)
+        line[: len(self)], line[IGNORE] = values, value
+        return Originals(line, value)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -102,7 +187,7 @@ class Classes:
         """
         if pixels.shape[2] >= 3:
             return self._encode_colors(pixels, path)
-        if palette is not None and None in self.values:
+        if palette is not None and (None in self.values or self.reading.binary):
             table = np.zeros((256, 3), np.uint8)
             table[: len(palette)] = palette
             return self._encode_colors(table[pixels[:, :, 0]], path)
@@ -112,32 +197,60 @@ class Classes:
         return tuple(index if value is None else value for index, value in enumerate(self.values))
 
     def _encode_values(self, pixels: Array, path: Path) -> NDArray[np.uint8]:
-        table = np.full(256, _UNKNOWN, np.uint8)
-        table[IGNORE] = IGNORE
-        for index, value in enumerate(self._values()):
-            table[value] = index
-        strange = (pixels < 0) | (pixels > 255) | (pixels != np.floor(pixels))
-        indices = table[np.where(strange, 0, pixels).astype(np.uint8)]
-        unknown = pixels[strange | (indices == _UNKNOWN)]
+        reading = self.reading
+        targets = {IGNORE: IGNORE} if not reading.binary else {}
+        if isinstance(reading.ignore, int):
+            targets[reading.ignore] = IGNORE
+        if reading.binary:
+            return self._encode_binary(np.abs(pixels.astype(np.float64)), pixels, targets, path)
+        targets |= {value: index for index, value in enumerate(self._values())}
+        indices = nearest(pixels, targets, reading.tolerance)
+        unknown = pixels[indices == UNKNOWN]
         if unknown.size:
             raise DataError(
                 f"{path}: value {_some(unknown)} is no class ({self}); add it to data.classes or set it to 255"
             )
         return indices
 
+    def _encode_binary(
+        self, distance: Array, pixels: Array, ignored: dict[int, int], path: Path
+    ) -> NDArray[np.uint8]:
+        """Return 0 where the distance from black is none, or within the tolerance, else 1."""
+        if not np.isfinite(distance).all():
+            raise DataError(f"{path}: holds NaN or infinity; expected 0 and other numbers, so set them to 0")
+        indices = (distance > self.reading.tolerance).astype(np.uint8)
+        for value in ignored:
+            indices[pixels == value] = IGNORE
+        return indices
+
     def _encode_colors(self, pixels: Array, path: Path) -> NDArray[np.uint8]:
-        packed = pack(pixels, path)
-        indices = np.full(packed.shape, _UNKNOWN, np.uint8)
-        for index, color in enumerate(self.colors):
-            indices[packed == int(color[1:], 16)] = index
-        unknown = packed[indices == _UNKNOWN]
+        packed, reading = pack(pixels, path), self.reading
+        ignored = {} if reading.ignored_color is None else {reading.ignored_color: IGNORE}
+        gray = (pixels[:, :, :3] == pixels[:, :, :1]).all()
+        if reading.binary:
+            if gray and not ignored:
+                return self._encode_values(pixels[:, :, 0], path)
+            return self._encode_binary(pixels[:, :, :3].max(axis=2), packed, ignored, path)
+        targets = ignored | {int(color[1:], 16): index for index, color in enumerate(self.colors)}
+        indices = nearest(packed, targets, reading.tolerance, color=True)
+        unknown = packed[indices == UNKNOWN]
         if not unknown.size:
             return indices
-        if (pixels[:, :, :3] == pixels[:, :, :1]).all() and None not in self.values:
+        if gray and None not in self.values:
             return self._encode_values(pixels[:, :, 0], path)  # an index mask stored as gray RGB
+        if reading.tolerance and None not in self.values:
+            # The same, once stored as JPEG.
+            grays = {
+                value * 0x010101: place for place, value in enumerate(self._values()) if 0 <= value <= 255
+            }
+            indices = nearest(packed, grays, reading.tolerance, color=True)
+            if not (indices == UNKNOWN).any():
+                return indices
         known = ", ".join(f"{color} {name}" for color, name in zip(self.colors, self.names, strict=True))
+        cure = "repaint it (or, for soft edges and JPEG, give --mask-tolerance)"
         raise DataError(
-            f"{path}: colour #{unknown[0]:06x} is no class ({known}); add it to data.classes or repaint it"
+            f"{path}: colour #{unknown[0]:06x} is no class ({known}); add it to data.classes or "
+            f"{cure if not reading.tolerance else 'repaint it'}"
         )
 
 

@@ -35,6 +35,7 @@ class Checkpoint:
         parameters: {key: {value, source}} of the training.
         scores: The validation scores at this point.
         training: What resuming needs, or None (best.pt).
+        mapping: [{source, target, pixels}]: what the values of the training masks were taken for.
     """
 
     model: dict[str, Any]
@@ -47,11 +48,14 @@ class Checkpoint:
     parameters: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None
+    mapping: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write it to a temporary name, sync and rename."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        content = fields | {"classes": self.classes.to_json(), "patchseg_format": FORMAT}
+        content = fields | {
+            "classes": self.classes.to_json(), "reading": self.classes.reading.to_json(), "patchseg_format": FORMAT
+        }  # fmt: skip
         with whole(path) as part:
             # Through memory, because torch hides what the disk says when it is full.
             buffer = io.BytesIO()
@@ -91,9 +95,11 @@ def load(path: Path) -> Checkpoint:
             f"{path}: has format {number}, this patchseg reads up to {FORMAT}; install a newer patchseg"
         )
     try:
+        content.setdefault("mapping", [])  # as those that were written before it was kept
         fields = {name: content[name] for name in Checkpoint.__dataclass_fields__}
-        checkpoint = Checkpoint(**fields | {"classes": Classes.from_json(fields["classes"])})
-    except (KeyError, TypeError) as error:
+        classes = Classes.from_json(fields["classes"], content.get("reading"))
+        checkpoint = Checkpoint(**fields | {"classes": classes})
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is incomplete ({error}); {cure}") from None
     try:
         _require_fitting(checkpoint)

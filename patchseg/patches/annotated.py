@@ -183,7 +183,7 @@ def _pair(path: Path, entry: _Entry) -> Pair:
     with open_image(path) as image:
         shape = image.shape[:2]
     require_fit(entry.drawing, entry.file.path, path, shape)
-    return Pair(path.stem, path, entry.file.path, Drawn(entry.file, entry.drawing, shape))
+    return Pair(path.stem, path, entry.file.path, drawn=Drawn(entry.file, entry.drawing, shape))
 
 
 def _some(names: list[str]) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 from patchseg.errors import DataError, listing
 from patchseg.imaging import Box, open_image, raster
 from patchseg.imaging.source import Array
-from patchseg.labels.classes import Classes
+from patchseg.labels.classes import Classes, MaskReading
 from patchseg.labels.derive import Survey, derive, survey
-from patchseg.patches.drawings import open_mask
+from patchseg.labels.layers import LayeredMask
+from patchseg.labels.mapping import indices
 from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress
 
@@ -27,6 +28,9 @@ class Inspection(NamedTuple):
     shapes: list[tuple[int, int]]  # (H, W) of each image
     channels: int
     dtype: np.dtype[Any]
+    surveys: list[Survey]  # of each mask
+    overlap: int = 0  # pixels that objects of two classes share
+    pulled: int = 0  # pixels at the soft edges of objects
 
 
 class _Image(NamedTuple):
@@ -39,10 +43,17 @@ class _Mask(NamedTuple):
     path: Path
     shape: tuple[int, int, int]
     survey: Survey
+    overlap: int = 0
+    pulled: int = 0
 
 
 def inspect(
-    pairs: list[Pair], classes: Classes | None, progress: Progress, *, mistakes: Sequence[str] = ()
+    pairs: list[Pair],
+    classes: Classes | None,
+    progress: Progress,
+    *,
+    mistakes: Sequence[str] = (),
+    reading: MaskReading = MaskReading(),
 ) -> Inspection:
     """Read every image and every mask of a data set.
 
@@ -51,13 +62,14 @@ def inspect(
         classes: The classes that are given, or None to derive them from the masks.
         progress: Moves once a pair.
         mistakes: What is known to be wrong before; it is listed too.
+        reading: How masks are read whose classes are derived.
 
     Raises:
         DataError: Whatever is wrong, a line a file.
     """
     wrong = list(mistakes)
     images: list[_Image] = []
-    surveys: list[Survey] = []
+    masks: list[_Mask] = []
     progress.start("checking", len(pairs))
     for pair in pairs:
         assert pair.mask is not None
@@ -65,17 +77,19 @@ def inspect(
         if image is not None and mask is not None and image.shape[:2] != mask.shape[:2]:
             wrong.append(_mismatch(image, mask))
         images += [image] if image is not None else []
-        surveys += [mask.survey] if mask is not None else []
+        masks += [mask] if mask is not None else []
         progress.step()
     progress.stop()
     wrong += _strangers(images)
+    surveys = [mask.survey for mask in masks]
     if classes is not None:
         wrong += _unknown(surveys, classes)
     if wrong:
         raise DataError(listing(wrong))
     return Inspection(
-        classes or derive(surveys), [i.shape[:2] for i in images], images[0].shape[2], images[0].dtype
-    )
+        classes or derive(surveys, reading), [i.shape[:2] for i in images], images[0].shape[2], images[0].dtype,
+        surveys, sum(mask.overlap for mask in masks), sum(mask.pulled for mask in masks),
+    )  # fmt: skip
 
 
 def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
@@ -111,7 +125,7 @@ def _mask(pair: Pair) -> _Mask:
     """List what a mask holds."""
     path = pair.mask
     assert path is not None
-    with open_mask(pair) as mask:
+    with pair.open_mask() as mask:
         channels = mask.shape[2]
         if channels == 2 or channels > 4:
             raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")
@@ -119,7 +133,8 @@ def _mask(pair: Pair) -> _Mask:
             raise DataError(
                 f"{path}: holds colours of {mask.dtype}; expected 8 bits, so save it as uint8 or as indices"
             )
-        return _Mask(path, mask.shape, survey(mask, path))
+        told = (mask.overlap, mask.pulled) if isinstance(mask, LayeredMask) else ()
+        return _Mask(path, mask.shape, survey(mask, path), *told)
 
 
 def _mismatch(image: _Image, mask: _Mask) -> str:
@@ -149,17 +164,8 @@ def _unknown(surveys: list[Survey], classes: Classes) -> list[str]:
     """Name the masks with values or colours that no class has."""
     mistakes = []
     for s in surveys:
-        values = np.array(sorted(s.values))
-        palette = None
-        if s.kind == "color":
-            pixels = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)[None]
-        else:
-            pixels = values[None, :, None]
-            palette = np.zeros((256, 3), np.uint8)
-            for value, color in s.colors:
-                palette[value] = (color >> 16, color >> 8 & 255, color & 255)
         try:
-            classes.encode(pixels, s.path, palette if s.kind == "palette" else None)
+            indices(s, classes)
         except DataError as error:
             mistakes.append(str(error))
     return mistakes

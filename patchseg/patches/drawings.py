@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from patchseg.errors import DataError, UsageError, listing
-from patchseg.imaging import Box, ImageSource, open_raw
+from patchseg.imaging import Box
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.picture import IGNORE_COLOR
 from patchseg.imaging.write import PNG_PIXELS, open_writer
@@ -118,16 +118,6 @@ def name_drawings(
     if blank:
         progress.say(f"{counted(blank, 'image')} without a shape, all {data.unlabeled}")
     return Named([_named(pair, values, unlabeled) for pair in pairs], classes)
-
-
-def open_mask(pair: Pair) -> ImageSource:
-    """Open the mask of a pair: a file as it is stored, or a drawing.
-
-    Raises:
-        DataError: The file is missing, damaged or of no known format.
-    """
-    assert pair.mask is not None
-    return pair.drawn.open() if pair.drawn else open_raw(pair.mask)
 
 
 def tell_tally(pairs: list[Pair], progress: Progress) -> None:

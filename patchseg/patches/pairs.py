@@ -1,34 +1,58 @@
-"""Which mask belongs to which image: by stem, by stem with a constant prefix or suffix, or by a list file.
+"""Which mask belongs to which image: by relative path, where names differ by a constant prefix or suffix.
 
 Pairs are never matched by order. Everything that does not fit is listed at once and refused.
 """
 
-import difflib
 import glob
 import itertools
+import os
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from patchseg.errors import DataError, UsageError, did_you_mean, listing
-from patchseg.imaging import SUFFIXES
+from patchseg.imaging import SUFFIXES, ImageSource, open_raw
 from patchseg.labels.drawn import Drawn
+from patchseg.labels.layers import Layers
+from patchseg.patches.rules import Rule, best_rule, rule_within
+from patchseg.patches.split import Side
 
-_SPLIT = re.compile(r'"([^"]*)"|(\S+)')
-_NUMBER = re.compile(r"\d+")
-_ASKED = 10  # images that propose rules; more than one, because the first may be a stray
-_TRIED = 50  # rules held against all images, the most proposed ones
+RECORD = "parameters.effective.json"  # beside the masks that `infer` has written
+_WRITTEN = {"probabilities", "overlays"}  # what it writes besides
+_KINDS = {"image", "images", "mask", "masks", "label", "labels", "annotations", "truth", "gt"} | _WRITTEN
 
 
 class Pair(NamedTuple):
-    """An image, its name, and its mask where it has one; or the annotation file and what it draws on the image."""
+    """An image, its name, and its mask where it has one.
+
+    Attributes:
+        name: The path of the image relative to its folder, without suffix.
+        image: The file.
+        mask: The file, the first of the layers, or the annotation file.
+        layers: The files that make up the mask, where each holds one class or one object.
+        drawn: What the annotation file draws on the image.
+        group: What the image belongs to, where a list says so.
+        side: The side of the split, where a list says so; a test set is on neither.
+    """
 
     name: str
     image: Path
     mask: Path | None
+    layers: Layers | None = None
     drawn: Drawn | None = None
+    group: str | None = None
+    side: Side | Literal["test"] | None = None
+
+    def open_mask(self) -> ImageSource:
+        """Open the mask: a file as it is stored, its layers put together, or a drawing.
+
+        Raises:
+            DataError: A file is missing, damaged, of no known format, or does not fit the others.
+        """
+        assert self.mask is not None
+        made = self.layers or self.drawn
+        return made.open() if made else open_raw(self.mask)
 
 
 class Unpaired(DataError):
@@ -44,33 +68,50 @@ class Unpaired(DataError):
         self.findings, self.pairs = findings, pairs
 
 
-class Rule(NamedTuple):
-    """What stands around the common part of the stems of an image and of its mask."""
-
-    image_prefix: str
-    image_suffix: str
-    mask_prefix: str
-    mask_suffix: str
-
-
 def image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder in natural order (2 before 10), without hidden ones.
 
+    Where a folder holds no image but folders with images, those of the folders, however deep.
+
     Raises:
-        UsageError: There is no such folder, or no image in it.
+        UsageError: There is no such folder, or no image in it, or its folders are those of images and of masks.
     """
     if not folder.is_dir():
         beside = [path.name for path in folder.parent.glob("*") if path.is_dir()]
         raise UsageError(
             f"{folder}: is no folder; expected one with images ({' '.join(SUFFIXES)}){did_you_mean(folder.name, beside)}"
         )
-    files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+    files = [file for file in folder.iterdir() if _is_image(file)] or list(walk(folder))
+    kinds = {part.lower() for file in files for part in file.relative_to(folder).parts[:-1]} & _KINDS
     inside = sorted(path.name for path in folder.iterdir() if path.is_dir())[:8]
-    if not files and inside:
+    if kinds or (not files and inside):
+        # Which of them are images, and which masks, is for the user to say.
         raise UsageError(f"{folder}: holds no image, only folders ({', '.join(inside)}); name one of them")
     if not files:
         raise UsageError(f"{folder}: holds no image; expected files ending in {' '.join(SUFFIXES)}")
-    return sorted(files, key=lambda file: natural(file.name))
+    return sorted(files, key=lambda file: natural(file.relative_to(folder).as_posix()))
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the image files of a folder and of those in it, without hidden ones and what `infer` writes besides."""
+    seen: set[Path] = set()
+    for path, inside, names in os.walk(folder, followlinks=True):
+        here = Path(path)
+        left_out = _WRITTEN if RECORD in names else set()
+        kept = [name for name in inside if not name.startswith(".") and name not in left_out]
+        # A link may lead back to a folder above.
+        inside[:] = [name for name in kept if (here / name).resolve() not in seen]
+        seen.update((here / name).resolve() for name in inside)
+        yield from (here / name for name in names if _is_image(here / name))
+
+
+def name_of(file: Path, folder: Path) -> str:
+    """Return the path of a file relative to a folder, with slashes and without suffix.
+
+    >>> name_of(Path("images/18/7.webp"), Path("images"))
+    '18/7'
+    """
+    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def find_images(wanted: list[Path | str]) -> list[tuple[Path, Path]]:
@@ -112,173 +153,89 @@ def find_pairs(images: Path, masks: Path) -> list[Pair]:
 
     Raises:
         UsageError: A folder is missing or empty.
-        Unpaired: Images without a mask, masks without an image, or two files of one stem; all are listed.
+        Unpaired: Images without a mask, masks without an image, or two files of one name; all are listed.
     """
     if images.resolve() == masks.resolve():
         return _pairs_in_one(images)
-    left, right = image_files(images), image_files(masks)
-    findings = _doubles(left) + _doubles(right)
+    left, right = _both(images, masks)
+    findings = doubles(left, images) + doubles(right, masks)
     if findings:
         raise Unpaired(findings, [])
-    by_stem = {file.stem: file for file in right}
-    rule = _best_rule([f.stem for f in left], list(by_stem))
-    wanted = {file: _mask_stem(file.stem, rule) for file in left}
-    strays = [f for f in left if wanted[f] not in by_stem]
-    unused = sorted(set(by_stem) - set(wanted.values()), key=natural)
-    findings = [f"{f}: has no mask in {masks}; expected {wanted[f] or f.stem}.*" for f in strays]
+    of_image = {name_of(file, images): file for file in left}
+    of_mask = {name_of(file, masks): file for file in right}
+    rule = best_rule(list(of_image), list(of_mask))
+    wanted = {name: rule.mask_of(name) for name in of_image}
+    strays = [name for name, mask in wanted.items() if mask not in of_mask]
+    unused = sorted(set(of_mask) - set(wanted.values()), key=natural)
+    findings = [
+        f"{of_image[name]}: has no mask in {masks}; expected {wanted[name] or name}.*" for name in strays
+    ]
     findings += [
-        f"{by_stem[stem]}: belongs to no image in {images}; remove it or add the image" for stem in unused
+        f"{of_mask[name]}: belongs to no image in {images}; remove it or add the image" for name in unused
     ]
-    pairs = [Pair(file.stem, file, by_stem[stem]) for file, stem in wanted.items() if stem in by_stem]
+    pairs = [Pair(name, of_image[name], of_mask[mask]) for name, mask in wanted.items() if mask in of_mask]
     if findings:
         raise Unpaired(findings, pairs)
     return pairs
 
 
-def read_list(file: Path) -> list[Pair]:
-    """Read a list file: `image mask` a line, quoted or tab-separated where paths hold blanks; # starts a comment.
-
-    Relative paths are relative to the list.
-
-    Raises:
-        UsageError: It cannot be read as text.
-        Unpaired: A line is no pair, a file is missing, or two images share a stem; all are listed.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()  # Windows' editors begin with a mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read as a list of pairs ({error}); expected text") from None
-    pairs, findings = [], []
-    for number, line in enumerate(lines, 1):
-        parts = split_line(line)
-        if not parts:
-            continue
-        if len(parts) != 2:
-            findings.append(
-                f"{file}:{number}: holds {len(parts)} paths; expected an image and a mask (quote paths with blanks)"
-            )
-            continue
-        image, mask = (file.parent / part for part in parts)
-        missing = [path for path in (image, mask) if not path.is_file()]
-        findings += [f"{file}:{number}: {path} is no file; mend the path" for path in missing]
-        if not missing:
-            pairs.append(Pair(image.stem, image, mask))
-    findings += _doubles([pair.image for pair in pairs])
-    if not pairs and not findings:
-        findings = [f"{file}: holds no pair; expected `image mask` a line"]
-    if findings:
-        raise Unpaired(findings, pairs)
-    return pairs
-
-
-def split_line(line: str) -> list[str]:
-    r"""Return the paths of a line of a list file.
-
-    >>> split_line('a.png "my masks/a.png"'), split_line("my images/a.png\ta.png"), split_line("# note")
-    (['a.png', 'my masks/a.png'], ['my images/a.png', 'a.png'], [])
-    """
-    line = line.strip()
-    if line.startswith("#"):
-        return []
-    if "\t" in line:
-        return [part.strip().strip('"') for part in line.split("\t") if part.strip()]
-    return [quoted or plain for quoted, plain in _SPLIT.findall(line)]
-
-
-def _mask_stem(stem: str, rule: Rule) -> str | None:
-    """Return the stem of the mask that the rule names, or None where the image does not follow it."""
-    core = stem.removeprefix(rule.image_prefix) if stem.startswith(rule.image_prefix) else None
-    if core is None or not core.endswith(rule.image_suffix):
-        return None
-    core = core[: len(core) - len(rule.image_suffix)]
-    return rule.mask_prefix + core + rule.mask_suffix if core else None
-
-
-def _best_rule(images: list[str], masks: list[str]) -> Rule:
-    """Return the rule that matches most images; equal stems win a tie."""
-    known, best = set(masks), Rule("", "", "", "")
-    score = len(set(images) & known)
-    if score == len(images):
-        return best
-    # The true rule is proposed by every image, a chance likeness by few.
-    proposed = Counter(rule for image in images[:_ASKED] for rule in _candidates(image, masks))
-    for rule, _ in proposed.most_common(_TRIED):
-        matched = sum(_mask_stem(stem, rule) in known for stem in images)
-        if matched > score:
-            best, score = rule, matched
-    return best
-
-
-def _candidates(image: str, masks: list[str]) -> list[Rule]:
-    """Return the rules that pair one image with any of the masks, by what both share."""
+def doubles(files: list[Path], folder: Path) -> list[str]:
+    """Name the files whose path in a folder differs from that of an earlier one by the suffix alone."""
+    first: dict[str, Path] = {}
     return [
-        Rule(image[:a], image[a + size :], mask[:b], mask[b + size :])
-        for mask in masks
-        for a, b, size in dict.fromkeys(_shared(image, mask))
+        f"{file}: has the same stem as {first[name]}; rename or remove one of them"
+        for file in files
+        if first.setdefault(name := name_of(file, folder), file) != file
     ]
 
 
-def _shared(one: str, other: str) -> Iterator[tuple[int, int, int]]:
-    """Yield parts that two words share: their end, their start, their numbers, the longest; as (start, start, size)."""
-    if end := _alike(one[::-1], other[::-1]):
-        yield len(one) - end, len(other) - end, end
-    if start := _alike(one, other):
-        yield 0, 0, start
-    for a, b in itertools.product(_NUMBER.finditer(one), _NUMBER.finditer(other)):
-        if a[0] == b[0]:
-            yield a.start(), b.start(), len(a[0])
-    match = difflib.SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
-    if match.size:
-        yield match.a, match.b, match.size
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
-def _alike(one: str, other: str) -> int:
-    """Return how many characters two words share at their start."""
-    return sum(1 for _ in itertools.takewhile(lambda both: both[0] == both[1], zip(one, other, strict=False)))
+def _both(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
+    """Return the images and the masks; where both folders hold files, also those of the folders that stand in both."""
+    left, right = image_files(images), image_files(masks)
+    if any(file.parent != images for file in left) or any(file.parent != masks for file in right):
+        return left, right
+    inside = [
+        {file: file.relative_to(folder) for file in walk(folder) if other not in file.parents}
+        for folder, other in ((images, masks), (masks, images))
+    ]
+    shared = {path.parent for path in inside[0].values()} & {path.parent for path in inside[1].values()}
+    more = [
+        sorted(
+            (file for file, path in found.items() if path.parent in shared and path.parent != Path()),
+            key=lambda file: natural(str(file)),
+        )
+        for found in inside
+    ]
+    return left + more[0], right + more[1]
 
 
 def _pairs_in_one(folder: Path) -> list[Pair]:
-    """Match images and masks that lie in one folder, such as a.tif and a_mask.png."""
+    """Match images and masks that lie in one folder, such as a.tif and a_mask.png, or Img_7 and Mask_7."""
     files = image_files(folder)
-    stems = {file.stem for file in files}
-    doubles = _doubles(files)
-    if doubles:
-        raise Unpaired(doubles, [])
-    affixes = {("", s.removeprefix(t)) if s.startswith(t) else (s.removesuffix(t), "")
-               for s in stems for t in stems if s != t and (s.startswith(t) or s.endswith(t))}  # fmt: skip
-    rule = max(
-        sorted(affixes),
-        key=lambda affix: sum(affix[0] + stem + affix[1] in stems for stem in stems),
-        default=None,
-    )
+    if twice := doubles(files, folder):
+        raise Unpaired(twice, [])
+    by_name = {name_of(file, folder): file for file in files}
+    rule = rule_within(by_name)
     if rule is None:
         raise DataError(
-            f"{folder}: holds images only; expected masks beside them, such as a.tif and a_mask.png"
+            f"{folder}: holds images only; expected masks beside them, such as a.tif and a_mask.png, or Img_7 and Mask_7"
         )
-    by_stem = {file.stem: file for file in files}
-    of_image = {stem: rule[0] + stem + rule[1] for stem in stems if rule[0] + stem + rule[1] in stems}
-    pairs = [Pair(f.stem, f, by_stem[of_image[f.stem]]) for f in files if f.stem in of_image]
-    strays = sorted(stems - set(of_image) - set(of_image.values()), key=natural)
+    masks = {name: mask for name in by_name if (mask := rule.mask_of(name)) in by_name}
+    pairs = [Pair(name, by_name[name], by_name[mask]) for name, mask in masks.items()]
+    strays = sorted(set(by_name) - set(masks) - set(masks.values()), key=natural)
     if strays:
-        raise Unpaired([_stray(by_stem[stem], *rule) for stem in strays], pairs)
+        raise Unpaired([_stray(by_name[name], name, rule) for name in strays], pairs)
     return pairs
 
 
-def _stray(file: Path, prefix: str, suffix: str) -> str:
-    if file.stem.startswith(prefix) and file.stem.endswith(suffix):
+def _stray(file: Path, name: str, rule: Rule) -> str:
+    if rule.names_mask(name):
         return f"{file}: belongs to no image beside it; remove it or add the image"
-    return f"{file}: has no mask beside it; expected {prefix}{file.stem}{suffix}.*"
-
-
-def _doubles(files: list[Path]) -> list[str]:
-    """Name the files that share a stem with an earlier one, or are the same."""
-    first: dict[str, Path] = {}
-    findings = []
-    for file in files:
-        if file.stem not in first:
-            first[file.stem] = file
-        elif first[file.stem] == file:
-            findings.append(f"{file}: stands twice; remove one of its lines")
-        else:
-            findings.append(f"{file}: has the same stem as {first[file.stem]}; rename or remove one of them")
-    return findings
+    if expected := rule.mask_of(name):
+        return f"{file}: has no mask beside it; expected {expected}.*"
+    image, mask = (f"{a}...{b}" for a, b in (rule[:2], rule[2:]))
+    return f"{file}: is neither image nor mask by its name; expected {image} or {mask}"

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +11,23 @@ from numpy.typing import NDArray
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box, open_image
 from patchseg.imaging.files import refuse_existing, whole
-from patchseg.imaging.scale import ScaledSource, scaled_length
+from patchseg.imaging.scale import ScaledSource
 from patchseg.imaging.source import Array
-from patchseg.labels.classes import IGNORE, Classes
+from patchseg.labels.classes import IGNORE, Classes, MaskReading
+from patchseg.labels.mapping import Mapped, mapping, sentences
 from patchseg.parameters import DataParameters, PrepareParameters, effective
 from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.check import Inspection, inspect
-from patchseg.patches.drawings import name_drawings, open_mask, tell_tally
-from patchseg.patches.pairs import Pair, Unpaired, find_pairs, read_list
+from patchseg.patches.drawings import name_drawings, tell_tally
+from patchseg.patches.lists import read_list
+from patchseg.patches.objects import find_layers, name_layers
+from patchseg.patches.pairs import Pair, Unpaired, find_pairs
 from patchseg.patches.sampling import cut, flips, sample_boxes
-from patchseg.patches.split import Region, groups, random, split
+from patchseg.patches.sides import decide, groups_of, lacking, told, without_test
+from patchseg.patches.split import Region, random
+from patchseg.patches.statistics import Statistics
 from patchseg.patches.store import Head, PatchWriter
 from patchseg.progress import Progress, counted, megabytes
-
-_CHANNELS = {1: ("gray",), 3: ("red", "green", "blue")}
 
 
 def prepare(
@@ -57,25 +60,20 @@ def prepare(
     output = Path(parameters.output)
     refuse_existing([output], overwrite=overwrite)
     pairs, held_out, mistakes = _all_pairs(images, masks, parameters, data, progress)
-    group = groups([p.name for p in pairs], parameters.group) + [p.name for p in held_out]
-    classes = Classes.of(data.classes) if data.classes else None
-    if any(pair.drawn for pair in pairs + held_out):
-        (named, classes), count = (
-            name_drawings(pairs + held_out, data, progress, mistakes=mistakes),
-            len(pairs),
-        )
-        pairs, held_out = named[:count], named[count:]
-        progress.say(f"classes (of the annotations): {classes}")
-    inspection = inspect(pairs + held_out, classes, progress, mistakes=mistakes)
-    tell_tally(pairs + held_out, progress)
-    if classes is None:
-        progress.say(f"classes (from the masks): {inspection.classes}")
-        if IGNORE in inspection.classes.values:
-            progress.say(
-                "  the masks hold 0 and 255 only, so 255 is class 1; list data.classes to have it ignored"
-            )
-    regions = _regions(group[: len(pairs)], inspection, parameters)
-    _tell(regions, inspection, parameters, output, progress)
+    pairs, left_out = without_test(pairs)
+    if left_out:
+        progress.say(f"{counted(left_out, 'image')} of the test set left out")
+    group = groups_of(pairs, parameters.group)
+    reading = MaskReading.of(data)
+    everything, classes = _named(pairs + held_out, data, reading, mistakes, progress)
+    inspection = inspect(everything, classes, progress, mistakes=mistakes, reading=reading)
+    drawn = any(pair.drawn for pair in everything)
+    tell_tally(everything, progress)
+    entries = mapping(inspection.surveys, inspection.classes)
+    for line in _notes(inspection, entries, derived=data.classes is None and not drawn):
+        progress.say(line)
+    regions = decide(everything, group, inspection, parameters)
+    _tell(regions, inspection, everything, parameters, progress)
     with (
         whole(output) as part,
         PatchWriter(
@@ -83,7 +81,7 @@ def prepare(
         ) as writer,
     ):
         cutter = _Cutter(writer, output, parameters, inspection)
-        _cut_all(cutter, pairs + held_out, group, regions, progress)
+        _cut_all(cutter, everything, group + [p.name for p in held_out], regions, progress)
         record = effective(data, parameters)
         del record["prepare.output"]  # a file is the same under any name
         head = Head(
@@ -93,6 +91,7 @@ def prepare(
             inspection.classes,
             cutter.statistics.channels(),
             record,
+            mapping=[entry._asdict() for entry in entries],
         )
         writer.finish(head)
     return output
@@ -125,6 +124,8 @@ def _pairs(
     try:
         if masks is not None or images.is_dir():
             masks = Path(masks or images)
+            if data.mask_pattern is not None:
+                return find_layers(images, masks, data.mask_pattern), []
             if is_annotated(images, masks):
                 return find_drawn(images, masks, data, progress), []
             return find_pairs(images, masks), []
@@ -135,29 +136,46 @@ def _pairs(
     raise UsageError(f"{images}: is neither a folder of images nor a list file; check the path")
 
 
-def _regions(group: list[str], inspection: Inspection, parameters: PrepareParameters) -> list[Region]:
-    """Decide the side of every image, or of its blocks; those beyond the groups are given for validation."""
-    shapes = [
-        (scaled_length(height, parameters.scale), scaled_length(width, parameters.scale))
-        for height, width in inspection.shapes
-    ]
-    largest = max(shapes, key=max)
-    if parameters.patch > max(largest):
-        raise UsageError(
-            f"prepare.patch: {parameters.patch} is larger than every image (the largest is {largest[0]} x {largest[1]}); "
-            f"choose {max(largest) // 8 * 8 or 8} or less"
+def _named(
+    pairs: list[Pair],
+    data: DataParameters,
+    reading: MaskReading,
+    mistakes: list[str],
+    progress: Progress,
+) -> tuple[list[Pair], Classes | None]:
+    """Give layers and drawings their classes; return those that are given or that names say, None where masks do."""
+    classes = Classes.of(data.classes, reading) if data.classes else None
+    pairs, classes = name_layers(pairs, classes, reading)
+    if not any(pair.drawn for pair in pairs):
+        return pairs, classes
+    named = name_drawings(pairs, data, progress, mistakes=mistakes)
+    progress.say(f"classes (of the annotations): {named.classes}")
+    return named.pairs, named.classes
+
+
+def _notes(inspection: Inspection, entries: list[Mapped], *, derived: bool) -> list[str]:
+    """Return what masks were taken for, where that is not what is written in the parameters."""
+    classes, lines = inspection.classes, []
+    if derived:
+        lines = [f"classes (from the masks): {classes}"]
+        if IGNORE in classes.values and not classes.reading.binary:
+            lines.append(
+                "  the masks hold 0 and 255 only, so 255 is class 1; list data.classes to have it ignored"
+            )
+        if None in classes.values and any(survey.kind == "palette" for survey in inspection.surveys):
+            lines.append(f"  palettes are read by their colours: {', '.join(classes.colors)}")
+    if inspection.overlap:
+        lines.append(
+            f"  objects of different classes overlap in {counted(inspection.overlap, 'pixel')}: the later file has them"
         )
-    mine = len(group)
-    share = parameters.validation if mine == len(shapes) else 0.0
-    regions = split(shapes[:mine], group, validation=share, patch=parameters.patch, seed=parameters.seed)
-    return regions + [Region(i, "val", Box(0, 0, *shapes[i])) for i in range(mine, len(shapes))]
+    return lines + sentences(entries, classes, soft=inspection.pulled)
 
 
 def _tell(
     regions: list[Region],
     inspection: Inspection,
+    pairs: list[Pair],
     parameters: PrepareParameters,
-    output: Path,
     progress: Progress,
 ) -> None:
     """Say what will be cut and how much disk it takes."""
@@ -167,10 +185,10 @@ def _tell(
     pixels = (patches + val * parameters.per_image) * parameters.patch**2
     pixels += sum(region.box.height * region.box.width for region in regions if region.side == "val")
     size = pixels * (inspection.channels * inspection.dtype.itemsize + 1)
-    blocks = " (of the same images, a guard band between)" if len(regions) > len(inspection.shapes) else ""
-    progress.say(f"{counted(train, 'block' if blocks else 'image')} to train on, {val} to validate{blocks}")
+    for line in told(regions, len(inspection.shapes), pairs, parameters):
+        progress.say(line)
     progress.say(
-        f"{patches} training patches of {parameters.patch} x {parameters.patch}; {output} takes {megabytes(size)}"
+        f"{patches} training patches of {parameters.patch} x {parameters.patch}; {parameters.output} takes {megabytes(size)}"
     )
 
 
@@ -185,6 +203,8 @@ def _cut_all(
         cutter.cut(number, pairs[number], group[number], mine)
         progress.step()
     progress.stop()
+    for line in lacking(cutter.seen, cutter.classes):
+        progress.say(line)
     if not cutter.statistics.count:
         raise DataError(
             f"{pairs[0].mask}: every training pixel is ignored, as in all other masks; label some"
@@ -203,8 +223,9 @@ class _Cutter:
         self, writer: PatchWriter, output: Path, parameters: PrepareParameters, inspection: Inspection
     ) -> None:
         self._writer, self._folder = writer, output.resolve().parent
-        self._parameters, self._classes = parameters, inspection.classes
-        self.statistics = _Statistics(inspection.channels)
+        self._parameters, self.classes = parameters, inspection.classes
+        self.statistics = Statistics(inspection.channels)
+        self.seen = {side: np.zeros(len(self.classes), np.int64) for side in ("train", "val")}
 
     def cut(self, number: int, pair: Pair, group: str, regions: list[Region]) -> None:
         """Store the patches and validation regions of an image."""
@@ -216,36 +237,37 @@ class _Cutter:
             group,
             sides,
         )
-        for region in regions:
+        for part, region in enumerate(regions):
             pixels, mask = loaded.pixels[region.box.slices], loaded.mask[region.box.slices]
+            self.seen[region.side] += [(mask == index).any() for index in range(len(self.classes))]
             if region.side == "train":
                 self.statistics.add(pixels, mask)
             else:
                 self._writer.add_region(pixels, mask, source=source, box=region.box)
-            self._cut_region(number, region, pixels, mask, source)
+            # A stream an image and side, so that the patches of one never depend on the others.
+            stream = [number, region.side == "val", *([part] if part and region.side == "train" else [])]
+            self._cut_region(random(self._parameters.seed, 2, *stream), region, _Loaded(pixels, mask), source)
 
     def _load(self, pair: Pair) -> _Loaded:
         """Read an image and its mask at the working size; transparent pixels are ignored."""
         assert pair.mask is not None
         scale = self._parameters.scale
-        image, labels = open_image(pair.image), open_mask(pair)
+        image, labels = open_image(pair.image), pair.open_mask()
         if scale != 1:
             image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
         with image, labels:
             everything = Box(0, 0, *image.shape[:2])
             pixels = image.read(everything)
-            mask = self._classes.encode(labels.read(everything), pair.mask, labels.palette)
+            mask = self.classes.encode(labels.read(everything), pair.mask, labels.palette)
             for valid in (image.valid(everything), labels.valid(everything)):
                 if valid is not None:
                     mask = np.where(valid, mask, np.uint8(IGNORE))
         return _Loaded(pixels, mask)
 
     def _cut_region(
-        self, number: int, region: Region, pixels: Array, mask: NDArray[np.uint8], source: int
+        self, generator: np.random.Generator, region: Region, loaded: _Loaded, source: int
     ) -> None:
-        p = self._parameters
-        # A stream an image and side, so that the patches of one never depend on the others.
-        generator = random(p.seed, 2, number, region.side == "val")
+        p, (pixels, mask) = self._parameters, loaded
         boxes = sample_boxes(mask, p.patch, p.per_image, foreground=p.foreground, random=generator)
         codes = range(4 if p.flips and region.side == "train" else 1)
         if not boxes:
@@ -257,35 +279,6 @@ class _Cutter:
             region.side, np.stack(images), np.stack(masks), source=source,
             boxes=[box for box in placed for _ in codes], flips=[code for _ in boxes for code in codes],
         )  # fmt: skip
-
-
-class _Statistics:
-    """Mean and standard deviation of each channel over the labelled training pixels."""
-
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self._mean, self._squares = np.zeros(channels), np.zeros(channels)
-
-    def add(self, pixels: Array, mask: NDArray[np.uint8]) -> None:
-        """Merge the pixels of one image (Chan et al. 1979, parallel variance)."""
-        for top in range(0, len(pixels), 512):
-            band = pixels[top : top + 512][mask[top : top + 512] != IGNORE].astype(np.float64)  # (n, C)
-            if not len(band):
-                continue
-            mean, total = band.mean(axis=0), self.count + len(band)
-            shift = mean - self._mean
-            self._squares += ((band - mean) ** 2).sum(axis=0) + shift**2 * self.count * len(band) / total
-            self._mean += shift * len(band) / total
-            self.count = total
-
-    def channels(self) -> list[dict[str, Any]]:
-        """Return [{name, mean, std}]."""
-        names = _CHANNELS.get(len(self._mean), [f"channel_{i}" for i in range(len(self._mean))])
-        std = np.sqrt(self._squares / max(self.count, 1))
-        return [
-            {"name": n, "mean": float(m), "std": float(s)}
-            for n, m, s in zip(names, self._mean, std, strict=True)
-        ]
 
 
 def _sha256(path: Path) -> str:

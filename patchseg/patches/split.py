@@ -1,17 +1,20 @@
 """Which images, or which blocks of an image, are kept for validation: decided before anything is cut.
 
 No pixel reaches both sides. Images are the unit, or groups of images (slices of one stack, fields of one sample);
-where one to three large images are all there is, each gives a block at one end, behind a guard band that is at least
-a patch wide.
+where one to three large images are all there is, each gives a block, behind a guard band that is at least a patch
+wide. Sizes, groups and the classes of each image flow in, regions come out.
 """
 
 import re
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box
+from patchseg.patches.blocks import Block, Profile, at_an_end, boxes, fits, place, slice_of
+from patchseg.patches.strata import choose, deal
 
 Side = Literal["train", "val"]
 _FEW = 3  # images that are split by blocks when they are large
@@ -56,8 +59,27 @@ def groups(names: list[str], pattern: str | None) -> list[str]:
     return result
 
 
+class Strata(NamedTuple):
+    """Which classes are where.
+
+    Attributes:
+        presence: (images, K) bool.
+        profile: Image -> (longer side, K) bool, where along it a class is; asked for images that are cut into blocks.
+    """
+
+    presence: NDArray[np.bool_]
+    profile: Profile
+
+
 def split(
-    shapes: list[tuple[int, int]], group: list[str], *, validation: float, patch: int, seed: int
+    shapes: list[tuple[int, int]],
+    group: list[str],
+    *,
+    validation: float,
+    patch: int,
+    seed: int,
+    fold: str | None = None,
+    strata: Strata | None = None,
 ) -> list[Region]:
     """Split images into regions for training and for validation.
 
@@ -67,47 +89,110 @@ def split(
         validation: Share of the groups (or of an image's length) kept for validation; 0 keeps none.
         patch: Side of the patches, which is the width of the guard band.
         seed: Seed of the choice.
+        fold: "i/k" validates on the i-th of k parts instead of a share; "i/all" on the i-th group.
+        strata: Which classes are where, to have all of them on both sides where that is possible.
+
+    Returns:
+        All for training where one small image is all there is.
 
     Raises:
-        DataError: There is only one group, or one image that is too small to be cut into blocks.
+        UsageError: There are fewer groups than folds.
+        DataError: There is only one group of several images.
     """
     names = sorted(set(group))
-    if validation == 0:
-        return [Region(i, "train", Box(0, 0, *shape)) for i, shape in enumerate(shapes)]
-    large = all(max(shape) >= _LARGE * patch for shape in shapes)
-    if len(shapes) <= _FEW and large and len(names) == len(shapes):
-        return [
-            region for i, shape in enumerate(shapes) for region in _blocks(i, shape, validation, patch, seed)
-        ]
+    whole = [Region(i, "train", Box(0, 0, *shape)) for i, shape in enumerate(shapes)]
+    if fold is None and validation == 0:
+        return whole
     if len(names) < 2 and len(shapes) > 1:
         raise DataError(
             f"{names[0]}: is the group of all {len(shapes)} images, which leaves none to validate; expected two groups "
             "or more, so give another --group or --val-images"
         )
-    if len(names) < 2:
-        raise DataError(
-            f"{names[0]}: is the only image and too small to be split by blocks ({max(shapes[0])} px; "
-            f"{_LARGE * patch} are needed for patches of {patch}); give --val-images, more images or a smaller --patch"
-        )
+    presence = _of_groups(names, group, strata)
+    own = len(names) == len(shapes) <= _FEW
+    if fold is not None:
+        chosen = _fold(fold, list(dict.fromkeys(group)), names, presence, seed)
+        if chosen is None:
+            return _folded_blocks(shapes, fold, patch, own=own)
+        return _sides(shapes, group, chosen)
+    if own and (len(shapes) == 1 or all(max(shape) >= _LARGE * patch for shape in shapes)):
+        if not all(fits(shape, patch) for shape in shapes):
+            return whole
+        drawn = [
+            at_an_end(max(shape), validation, patch, first=bool(random(seed, 1, i).integers(2)))
+            for i, shape in enumerate(shapes)
+        ]
+        return _cut(shapes, place(shapes, drawn, patch, strata.profile) if strata else drawn, patch)
     count = min(len(names) - 1, max(1, round(validation * len(names))))
-    chosen = {names[i] for i in random(seed, 0).permutation(len(names))[:count]}
+    order = random(seed, 0).permutation(len(names)).tolist()
+    return _sides(shapes, group, {names[i] for i in choose(presence, order, count)})
+
+
+def given(shapes: list[tuple[int, int]], sides: list[Side]) -> list[Region]:
+    """Return whole images on the sides that a list gives them.
+
+    Raises:
+        DataError: None is to be trained on.
+    """
+    if "train" not in sides:
+        raise DataError(f"all {len(sides)} images are given for validation; expected some to train on")
+    return [Region(i, side, Box(0, 0, *shapes[i])) for i, side in enumerate(sides)]
+
+
+def _sides(shapes: list[tuple[int, int]], group: list[str], chosen: set[str]) -> list[Region]:
     return [Region(i, "val" if group[i] in chosen else "train", Box(0, 0, *s)) for i, s in enumerate(shapes)]
 
 
-def _blocks(image: int, shape: tuple[int, int], validation: float, patch: int, seed: int) -> list[Region]:
-    """Cut the longer axis of an image into a training block, a guard band and a validation block.
+def _of_groups(names: list[str], group: list[str], strata: Strata | None) -> NDArray[np.bool_]:
+    """Return which groups hold which classes, (groups, K) bool."""
+    if strata is None:
+        return np.zeros((len(names), 0), bool)
+    found, places = (
+        np.zeros((len(names), strata.presence.shape[1]), bool),
+        {n: i for i, n in enumerate(names)},
+    )
+    np.logical_or.at(found, [places[name] for name in group], strata.presence)
+    return found
 
-    |  training ...              | guard |  val  |     or its mirror image, by the seed
+
+def _fold(
+    fold: str, listed: list[str], names: list[str], presence: NDArray[np.bool_], seed: int
+) -> set[str] | None:
+    """Return the groups of a fold, or None where there are more folds than groups.
+
+    Raises:
+        UsageError: There are fewer folds than its number says, or only one.
     """
-    length = max(shape)
-    val = min(max(round(validation * length), patch), length - 3 * patch)
-    first = bool(random(seed, 1, image).integers(2))
-    train_start, val_start = (val + patch, 0) if first else (0, length - val)
+    number, _, of = fold.partition("/")
+    chosen, folds = int(number), len(names) if of == "all" else int(of)
+    if not (1 <= chosen <= folds and folds >= 2):
+        raise UsageError(
+            f"prepare.fold: {fold} is none of {folds} folds; expected 1/{folds} to {folds}/{folds}, of two or more"
+        )
+    if of == "all":
+        return {listed[chosen - 1]}  # as the images are listed, so that one knows which
+    if folds > len(names):
+        return None
+    order = random(seed, 3).permutation(len(names)).tolist()
+    return {names[i] for i, its in enumerate(deal(presence, order, folds)) if its == chosen - 1}
 
-    def box(start: int, size: int) -> Box:
-        return Box(start, 0, size, shape[1]) if shape[0] >= shape[1] else Box(0, start, shape[0], size)
 
-    return [
-        Region(image, "train", box(train_start, length - val - patch)),
-        Region(image, "val", box(val_start, val)),
-    ]
+def _folded_blocks(shapes: list[tuple[int, int]], fold: str, patch: int, *, own: bool) -> list[Region]:
+    """Cut each of a few large images into as many slices as there are folds, of which one is for validation."""
+    chosen, folds = (int(part) for part in fold.split("/"))
+    found = [slice_of(max(shape), patch, chosen, folds) for shape in shapes] if own else []
+    blocks = [block for block in found if block]
+    if not blocks or len(blocks) < len(shapes):
+        raise UsageError(
+            f"prepare.fold: {fold} needs {folds} images (or groups), or one to three images of {folds} patches or more each "
+            "with a patch between; choose fewer folds"
+        )
+    return _cut(shapes, blocks, patch)
+
+
+def _cut(shapes: list[tuple[int, int]], blocks: list[Block], patch: int) -> list[Region]:
+    regions = []
+    for image, (shape, block) in enumerate(zip(shapes, blocks, strict=True)):
+        training, validation = boxes(shape, block, patch)
+        regions += [Region(image, "train", box) for box in training] + [Region(image, "val", validation)]
+    return regions

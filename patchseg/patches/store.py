@@ -1,7 +1,7 @@
 """patches.h5: the one file that training opens. Its layout is plain enough for `h5ls` and ten lines of h5py.
 
 /                 attributes patchseg_format, seed, patch, margin, scale, sha256 (of all pixels and masks), and as
-                  JSON classes, channels, parameters
+                  JSON classes, channels, parameters, reading (how masks are read), mapping (value -> class, pixels)
 /train, /val      images (N, S, S, C), masks (N, S, S) uint8, source (N,), box (N, 4), flip (N,)
 /sources          path, sha256, group, side
 /regions/<i>      image (H, W, C), mask (H, W) uint8: the validation images or blocks, whole
@@ -40,6 +40,7 @@ class Head:
         channels: [{name, mean, std}] over the training pixels.
         parameters: {key: {value, source}} of prepare.
         sha256: Of all that the datasets hold; told by the writer.
+        mapping: [{source, target, pixels}]: what the values and colours of the masks were taken for.
     """
 
     patch: int
@@ -49,6 +50,7 @@ class Head:
     channels: list[dict[str, Any]]
     parameters: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    mapping: list[dict[str, Any]] = field(default_factory=list)
 
 
 class PatchWriter:
@@ -110,6 +112,8 @@ class PatchWriter:
         attributes["classes"] = json.dumps(head.classes.to_json())
         attributes["channels"] = json.dumps(head.channels)
         attributes["parameters"] = json.dumps(head.parameters)
+        attributes["reading"] = json.dumps(head.classes.reading.to_json())
+        attributes["mapping"] = json.dumps(head.mapping)
         attributes["sha256"] = self._digest.hexdigest()
 
     def _digest_of(self, *arrays: Array) -> None:
@@ -179,10 +183,13 @@ class PatchFile:
                 patch=int(attributes["patch"]),
                 scale=float(attributes["scale"]),
                 seed=int(attributes["seed"]),
-                classes=Classes.from_json(json.loads(attributes["classes"])),
+                classes=Classes.from_json(
+                    json.loads(attributes["classes"]), json.loads(attributes.get("reading", "{}"))
+                ),
                 channels=json.loads(attributes["channels"]),
                 parameters=json.loads(attributes["parameters"]),
                 sha256=str(attributes.get("sha256", "")),
+                mapping=json.loads(attributes.get("mapping", "[]")),
             )
             self.counts = {side: len(self._file[side]["images"]) for side in SIDES}
             if any(self.counts[side] != len(self._file[side]["masks"]) for side in SIDES):

@@ -51,6 +51,7 @@ class Keeper:
             parameters=self.record,
             scores=scores,
             training=state,
+            mapping=head.mapping,
         )
         checkpoint.save(self.folder / name)
         return self.folder / name

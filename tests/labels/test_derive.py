@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from patchseg.errors import DataError
 from patchseg.imaging import ArraySource, picture
 from patchseg.labels import derive as module
-from patchseg.labels.derive import Survey, derive, survey
+from patchseg.labels.classes import MaskReading
+from patchseg.labels.derive import derive, survey
 
 FOLDER = Path("masks")
 PALETTE = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
@@ -48,7 +49,8 @@ def test_a_survey_lists_the_distinct_values_band_by_band(values):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BAND", 7)
         found = survey(ArraySource(pixels), FOLDER / "a.png")
-    assert found == Survey(FOLDER / "a.png", "value", frozenset(values))
+    assert found[:3] == (FOLDER / "a.png", "value", frozenset(values))
+    assert dict(found.counts) == {value: values.count(value) for value in values}
 
 
 def test_a_survey_of_a_palette_mask_lists_the_colours_that_are_used():
@@ -193,8 +195,15 @@ def test_palettes_that_agree_give_their_colours_by_index():
     ]
 
 
-def test_palettes_that_disagree_are_refused():
+def test_palettes_that_disagree_are_read_by_their_colours():
     mixed = [*surveys([0, 1], palette=PALETTE), *surveys([0, 1], palette=PALETTE[[0, 2]])]
+    classes = derive(mixed)
+    assert classes.values == (None, None, None)
+    assert classes.colors == ("#000000", "#0000ff", "#ff0000")
+
+
+def test_palettes_that_disagree_are_refused_beside_masks_without_colours():
+    mixed = [*surveys([0, 1], palette=PALETTE), *surveys([0, 1], palette=PALETTE[[0, 2]]), *surveys([0, 1])]
     with pytest.raises(DataError) as caught:
         derive(mixed)
     assert str(caught.value).startswith(
@@ -218,3 +227,64 @@ def test_a_palette_with_one_colour_for_two_classes_gives_way_to_the_default_one(
     assert [color for *_, color in derived([0, 1, 2], palette=same)] == [
         picture.hexadecimal(color) for color in picture.palette(3)
     ]
+
+
+# Readings
+
+
+def read(*masks, palette=None, **how):
+    classes = derive(surveys(*masks, palette=palette), MaskReading(**how))
+    assert classes.reading == MaskReading(**how)
+    return list(zip(classes.names, classes.values, strict=True))
+
+
+def test_what_is_ignored_is_no_class():
+    assert read([0, 1, 65535], ignore=65535) == [("background", 0), ("class_1", 1)]
+    assert read([0, 1, 254], ignore=254) == [("background", 0), ("class_1", 1)]
+    assert read([-1, 0, 1], ignore=-1) == [("background", 0), ("class_1", 1)]
+    assert read(["#000000", "#ff0000", "#e0e0c0"], ignore="#e0e0c0") == [("background", None), ("red", None)]
+    assert read(["#000000", "#010101", "#090909"], ignore=9) == [("background", 0), ("class_1", 1)]
+    with pytest.raises(DataError, match="without a gap"):
+        read([0, 1, 2], ignore=0)
+
+
+def test_soft_black_and_white_is_0_and_255_within_the_tolerance():
+    expected = [("background", 0), ("foreground", 255)]
+    assert read([0, 3, 250, 255], [0], tolerance=40) == expected
+    assert read(["#000000", "#030102"], ["#fffdf0"], tolerance=20) == expected
+    with pytest.raises(DataError, match="without a gap"):
+        read([0, 3, 128, 255], tolerance=40)
+    with pytest.raises(DataError, match="without a gap"):
+        read([0, 3, 9], tolerance=40)
+
+
+def test_colours_nearer_than_the_tolerance_are_not_each_a_class():
+    with pytest.raises(DataError, match=r"colours that lie within data\.mask_tolerance 20 of each other"):
+        read(["#000000", "#ff0000"], ["#f00000"], tolerance=20)
+    assert read(["#000000", "#ff0000"], tolerance=20) == [("background", None), ("red", None)]
+
+
+def test_plain_values_stay_what_they_are_whatever_the_tolerance():
+    assert read([0, 1, 255], tolerance=40) == [("background", 0), ("class_1", 1)]
+
+
+def test_numbered_objects_are_one_class_with_binary():
+    assert read(list(range(900)), [0], binary=True) == [("background", 0), ("foreground", 1)]
+    assert read([0, 255], binary=True) == [("background", 0), ("foreground", 255)]
+    assert read(["#000000", "#ffffff"], binary=True) == [("background", 0), ("foreground", 255)]
+    assert read([0, 1, 2], palette=PALETTE, binary=True) == [("background", 0), ("foreground", 1)]
+
+
+@pytest.mark.parametrize(
+    ("masks", "how", "told"),
+    [
+        ([[0]], {}, "0 (black) only"),
+        ([[3, 4]], {}, "no 0 (black)"),
+        ([[0, 9]], {"ignore": 9}, "0 (black) only"),
+        ([["#ff0000", "#ffffff"]], {}, "no 0 (black)"),
+    ],
+)
+def test_binary_masks_of_one_kind_only_are_refused(masks, how, told):
+    with pytest.raises(DataError) as caught:
+        read(*masks, binary=True, **how)
+    assert str(caught.value).startswith(f"masks: the masks hold {told}; expected 0 for the background")

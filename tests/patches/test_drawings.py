@@ -11,7 +11,7 @@ from patchseg.imaging import Box, open_raw
 from patchseg.labels.classes import Classes
 from patchseg.parameters import DataParameters
 from patchseg.patches import drawings as module
-from patchseg.patches.drawings import import_annotations, name_drawings, open_mask
+from patchseg.patches.drawings import import_annotations, name_drawings
 from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress
 
@@ -186,5 +186,5 @@ def test_drawn_and_painted_masks_in_one_set_need_given_classes(folder):
 
 
 def test_the_mask_of_a_pair_is_a_file_where_nothing_is_drawn(folder):
-    with open_mask(Pair("a", folder / "images/a.png", folder / "images/b.png")) as source:
+    with Pair("a", folder / "images/a.png", folder / "images/b.png").open_mask() as source:
         assert source.shape == (8, 10, 1)

@@ -13,15 +13,14 @@ from patchseg.patches.pairs import (
     find_pairs,
     image_files,
     natural,
-    read_list,
-    split_line,
 )
 
 
 def touch(folder, *names):
-    """Make empty files; pairing never looks inside."""
+    """Make empty files, in folders of their own where a name has slashes; pairing never looks inside."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     return folder
 
@@ -185,56 +184,6 @@ def test_one_folder_without_masks_or_with_doubles_is_refused(tmp_path):
         find_pairs(*[touch(tmp_path / "y", "a.png", "a.tif", "a_mask.png")] * 2)
 
 
-def test_a_list_may_hold_comments_quotes_tabs_and_paths_relative_to_itself(tmp_path):
-    touch(tmp_path / "my data", "a.png", "am.png", "b.png", "bm.png", "c.png", "cm.png")
-    elsewhere = touch(tmp_path / "e", "d.png", "dm.png")
-    file = tmp_path / "my data" / "list.txt"
-    text = f"""\ufeffa.png am.png
-    # image mask
-
-"../my data/b.png"   bm.png
-../my data/c.png\t../my data/cm.png
-{elsewhere / "d.png"} ../e/dm.png
-"""
-    file.write_text(text, encoding="utf-8")
-    assert names(read_list(file)) == {n: (f"{n}.png", f"{n}m.png") for n in "abcd"}
-    assert all(pair.image.is_file() for pair in read_list(file))
-
-
-def test_everything_wrong_with_a_list_is_told_by_line(tmp_path):
-    touch(tmp_path, "a.png", "b.png", "m.png")
-    file = tmp_path / "list.txt"
-    file.write_text("a.png m.png\nlost.png gone.png\nb.png\na.png b.png m.png\nb.png m.png\na.png m.png\n")
-    with pytest.raises(Unpaired) as caught:
-        read_list(file)
-    many = "paths; expected an image and a mask (quote paths with blanks)"
-    assert str(caught.value).splitlines() == [
-        f"{file}:2: {tmp_path / 'lost.png'} is no file; mend the path",
-        f"{file}:2: {tmp_path / 'gone.png'} is no file; mend the path",
-        f"{file}:3: holds 1 {many}",
-        f"{file}:4: holds 3 {many}",
-        f"{tmp_path / 'a.png'}: stands twice; remove one of its lines",
-    ]
-    assert [pair.name for pair in caught.value.pairs] == ["a", "b", "a"]
-
-
-def test_a_list_without_a_pair_and_one_that_is_no_text_are_refused(tmp_path):
-    empty, binary = tmp_path / "empty.txt", tmp_path / "image.png"
-    empty.write_text("# nothing\n")
-    binary.write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(DataError, match=r"empty\.txt: holds no pair; expected `image mask` a line"):
-        read_list(empty)
-    with pytest.raises(UsageError, match=r"image\.png: cannot be read as a list of pairs"):
-        read_list(binary)
-
-
-@pytest.mark.parametrize(
-    "line", ['"a b.png" c.png', "a b.png\tc.png", '  "a b.png"\t"c.png"  ', '"a b.png""c.png"']
-)
-def test_paths_with_blanks_are_quoted_or_tabbed(line):
-    assert split_line(line) == ["a b.png", "c.png"]
-
-
 def test_images_are_found_by_file_folder_and_glob_each_once_with_where_they_were_found(tmp_path):
     touch(tmp_path / "x", "a10.png", "a9.png", "notes.txt")
     touch(tmp_path / "x" / "deep", "b.png")
@@ -245,3 +194,157 @@ def test_images_are_found_by_file_folder_and_glob_each_once_with_where_they_were
     assert len(found) == 3
     with pytest.raises(UsageError, match=r"c\*\.png: is no file, folder or glob that matches"):
         find_images([f"{tmp_path}/x/c*.png"])
+
+
+# Nested folders
+
+TILES = ["18/70761/104120", "18/70762/104119", "18/70763/104119", "18/69623/104946"]
+
+
+def test_nested_folders_are_matched_by_relative_path(tmp_path):
+    images, masks = two(tmp_path, [f"{t}.webp" for t in TILES], [f"{t}.png" for t in TILES])
+    pairs = find_pairs(images, masks)
+    assert {pair.name: (pair.image, pair.mask) for pair in pairs} == {
+        t: (images / f"{t}.webp", masks / f"{t}.png") for t in TILES
+    }
+    assert [pair.name for pair in pairs] == [TILES[3], *TILES[:3]], "in natural order"
+
+
+def test_equal_stems_in_other_folders_are_other_images(tmp_path):
+    images, masks = two(tmp_path, ["a/1.png", "b/1.png"], ["a/1.png", "b/1.tif"])
+    assert [(p.name, p.mask.relative_to(masks).as_posix()) for p in find_pairs(images, masks)] == [
+        ("a/1", "a/1.png"), ("b/1", "b/1.tif"),
+    ]  # fmt: skip
+
+
+def test_strays_and_doubles_in_nested_folders_are_listed_with_their_paths(tmp_path):
+    images, masks = two(tmp_path, ["a/1.png", "b/1.png", "b/2.png"], ["a/1.png", "b/2.png", "c/1.png"])
+    with pytest.raises(Unpaired) as caught:
+        find_pairs(images, masks)
+    assert str(caught.value).splitlines() == [
+        f"{images / 'b/1.png'}: has no mask in {masks}; expected b/1.*",
+        f"{masks / 'c/1.png'}: belongs to no image in {images}; remove it or add the image",
+    ]
+    assert [pair.name for pair in caught.value.pairs] == ["a/1", "b/2"]
+    touch(masks, "b/1.png", "b/1.tif")
+    with pytest.raises(Unpaired, match=r"b/1\.tif: has the same stem as .*b/1\.png"):
+        find_pairs(images, masks)
+
+
+@given(
+    st.sets(st.tuples(st.sampled_from("xyz"), st.integers(0, 30)), min_size=1, max_size=8), affixes, affixes
+)
+def test_prefixes_and_suffixes_are_found_in_nested_folders_too(places, prefix, suffix):
+    with tempfile.TemporaryDirectory() as folder:
+        images, masks = two(
+            Path(folder),
+            [f"{a}/{i}.png" for a, i in places],
+            [f"{a}/{prefix}{i}{suffix}.png" for a, i in places],
+        )
+        expected = {
+            f"{a}/{i}": (images / f"{a}/{i}.png", masks / f"{a}/{prefix}{i}{suffix}.png") for a, i in places
+        }
+        assert {p.name: (p.image, p.mask) for p in find_pairs(images, masks)} == expected
+
+
+def test_folders_inside_count_only_where_they_stand_on_both_sides(tmp_path):
+    images, masks = two(tmp_path, ["a.png", "more/b.png", "raw/c.png"], ["a.png", "more/b.png"])
+    assert [pair.name for pair in find_pairs(images, masks)] == ["a", "more/b"]
+
+
+def test_masks_in_a_folder_of_the_images_are_no_images(tmp_path):
+    images = touch(tmp_path / "x", "a.png", "masks/a.png")
+    assert find_pairs(images, images / "masks") == [Pair("a", images / "a.png", images / "masks" / "a.png")]
+    assert [file.name for file in image_files(images)] == ["a.png"]
+
+
+def test_folders_of_images_and_of_masks_are_not_taken_for_nested_images(tmp_path):
+    folder = touch(tmp_path / "x", "images/a.png", "masks/a.png")
+    with pytest.raises(
+        UsageError, match=r"x: holds no image, only folders \(images, masks\); name one of them"
+    ):
+        find_pairs(folder, folder)
+
+
+def test_what_infer_writes_besides_is_not_taken_for_masks(tmp_path):
+    images, masks = two(tmp_path, ["a/1.png"], ["a/1.png", "overlays/a/1.png", "probabilities/a/1.tif"])
+    touch(masks, "parameters.effective.json")
+    assert [pair.name for pair in find_pairs(masks, images)] == ["a/1"]
+
+
+def test_hidden_folders_and_links_that_lead_in_circles_are_passed_over(tmp_path):
+    folder = touch(tmp_path / "x", "a/1.png", ".thumbs/1.png")
+    (folder / "a" / "again").symlink_to(folder)
+    assert image_files(folder) == [folder / "a" / "1.png"]
+
+
+def test_images_for_infer_may_be_nested_and_keep_their_paths(tmp_path):
+    folder = touch(tmp_path / "x", "b/2.png", "a/1.png")
+    assert find_images([folder]) == [(folder / p, Path(p)) for p in ("a/1.png", "b/2.png")]
+
+
+# One folder
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("Img_{}", "Mask_{}"),
+        ("{}_rgb", "{}_label"),
+        ("im{}", "gt{}"),
+        ("{}", "{}-gt"),
+        ("p1/Img_{}", "p1/Mask_{}"),
+    ],
+)
+def test_images_and_masks_of_one_folder_may_differ_by_a_word(tmp_path, image, mask):
+    numbers = [1, 2, 10, 11, 100]
+    touch(tmp_path, *(f"{image.format(i)}.tif" for i in numbers), *(f"{mask.format(i)}.png" for i in numbers))
+    assert {p.name: p.mask for p in find_pairs(tmp_path, tmp_path)} == {
+        image.format(i): tmp_path / f"{mask.format(i)}.png" for i in numbers
+    }
+
+
+def test_a_number_that_continues_another_is_no_mask_of_it(tmp_path):
+    touch(tmp_path, "Img_1.png", "Img_10.png", "Mask_1.png", "Mask_10.png")
+    assert names(find_pairs(tmp_path, tmp_path)) == {
+        "Img_1": ("Img_1.png", "Mask_1.png"),
+        "Img_10": ("Img_10.png", "Mask_10.png"),
+    }
+    with pytest.raises(DataError, match="holds images only"):
+        find_pairs(*[touch(tmp_path / "x", "1.png", "10.png")] * 2)
+
+
+def test_a_word_that_says_nothing_of_masks_leaves_open_which_are_which(tmp_path):
+    touch(tmp_path, *(f"{kind}_{i}.png" for kind in ("left", "right") for i in range(4)))
+    with pytest.raises(DataError, match=r"expected masks beside them, such as .* or Img_7 and Mask_7"):
+        find_pairs(tmp_path, tmp_path)
+
+
+def test_strays_beside_swapped_words_are_told_for_what_they_are(tmp_path):
+    touch(
+        tmp_path, "Img_1.png", "Mask_1.png", "Img_2.png", "Mask_2.png", "Img_3.png", "Mask_4.png", "notes.png"
+    )
+    with pytest.raises(Unpaired) as caught:
+        find_pairs(tmp_path, tmp_path)
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path / 'Img_3.png'}: has no mask beside it; expected Mask_3.*",
+        f"{tmp_path / 'Mask_4.png'}: belongs to no image beside it; remove it or add the image",
+        f"{tmp_path / 'notes.png'}: is neither image nor mask by its name; expected Img... or Mask...",
+    ]
+
+
+@given(
+    st.sets(st.integers(0, 130), min_size=1, max_size=10),
+    affixes,
+    st.sampled_from(["mask", "label", "gt", "seg"]),
+)
+def test_any_word_for_masks_pairs_the_numbers_of_one_folder(numbers, prefix, word):
+    with tempfile.TemporaryDirectory() as name:
+        folder = touch(
+            Path(name),
+            *(f"{prefix}_{i}.png" for i in numbers),
+            *(f"{prefix}_{i}_{word}.tif" for i in numbers),
+        )
+        assert {p.name: p.mask.name for p in find_pairs(folder, folder)} == {
+            f"{prefix}_{i}": f"{prefix}_{i}_{word}.tif" for i in numbers
+        }

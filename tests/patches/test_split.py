@@ -106,13 +106,13 @@ def test_three_large_images_each_give_a_block_and_four_do_not():
     assert len(split([(100, 20), (59, 59)], list("ab"), validation=0.2, patch=10, seed=0)) == 2
 
 
-def test_a_small_single_image_is_refused_with_what_to_do():
-    with pytest.raises(DataError) as caught:
-        split([(59, 40)], ["a"], validation=0.2, patch=10, seed=0)
-    assert str(caught.value) == (
-        "a: is the only image and too small to be split by blocks (59 px; 60 are needed for patches of 10); "
-        "give --val-images, more images or a smaller --patch"
-    )
+def test_a_single_image_is_cut_into_blocks_if_they_fit_and_else_all_trained_on():
+    train, val = split([(30, 40)], ["a"], validation=0.2, patch=10, seed=0)
+    assert {train.box, val.box} == {Box(0, 0, 30, 20), Box(0, 30, 30, 10)}
+    train, val = split([(30, 12)], ["a"], validation=0.2, patch=10, seed=0)
+    assert {train.box, val.box} == {Box(0, 0, 10, 12), Box(20, 0, 10, 12)}
+    (only,) = split([(29, 12)], ["a"], validation=0.2, patch=10, seed=0)
+    assert only == (0, "train", Box(0, 0, 29, 12))
     assert split([(59, 40)], ["a"], validation=0, patch=10, seed=0)[0].box == Box(0, 0, 59, 40)
 
 

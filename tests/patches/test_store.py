@@ -168,6 +168,8 @@ def test_the_layout_is_the_one_that_is_written_down(file):
         ],
         "channels": HEAD.channels,
         "parameters": HEAD.parameters,
+        "reading": {"ignore": None, "tolerance": 0.0, "binary": False},
+        "mapping": [],
     }
 
 
