@@ -259,7 +259,7 @@ def test_soft_black_and_white_is_0_and_255_within_the_tolerance():
 
 
 def test_colours_nearer_than_the_tolerance_are_not_each_a_class():
-    with pytest.raises(DataError, match="colours that lie within data.mask_tolerance 20 of each other"):
+    with pytest.raises(DataError, match=r"colours that lie within data\.mask_tolerance 20 of each other"):
         read(["#000000", "#ff0000"], ["#f00000"], tolerance=20)
     assert read(["#000000", "#ff0000"], tolerance=20) == [("background", None), ("red", None)]
 
