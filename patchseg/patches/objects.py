@@ -117,8 +117,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _by_stem(files: list[Path], folder: Path) -> dict[str, list[str]]:
     """Return the names of images by their last part."""
     found: dict[str, list[str]] = {}
-    for file in files:
-        found.setdefault(file.stem, []).append(name_of(file, folder))
+    for name in dict.fromkeys(name_of(file, folder) for file in files):
+        found.setdefault(name.rpartition("/")[2], []).append(name)
     return found
 
 

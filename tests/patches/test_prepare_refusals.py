@@ -6,13 +6,6 @@ from patchseg.errors import DataError, UsageError
 from patchseg.parameters import ClassParameters, DataParameters
 
 
-def test_a_single_small_image_is_refused(tmp_path, write, run, everything):
-    write(tmp_path, {"a": (95, 40)})
-    with pytest.raises(DataError, match="a: is the only image and too small to be split by blocks"):
-        run(tmp_path)
-    assert everything(run(tmp_path, validation=0.0))["val/images"].shape == (0, 16, 16, 3)
-
-
 def test_an_image_given_to_both_sides_is_refused(tmp_path, write, run):
     images, masks = write(tmp_path, {"a": (30, 30), "b": (30, 30)})
     with pytest.raises(

@@ -7,7 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchseg.errors import UsageError
+from patchseg.errors import DataError, UsageError
+from patchseg.parameters import ClassParameters, DataParameters, PrepareParameters
+from patchseg.patches.prepare import prepare
+from patchseg.progress import Progress
 
 
 def pixels(path):
@@ -37,20 +40,43 @@ ways = st.fixed_dictionaries(
         "patch": st.sampled_from([8, 11, 16]),
         "validation": st.floats(0.01, 0.9),
         "group": st.sampled_from([None, r"\d$"]),
+        "fold": st.sampled_from([None, None, "1/2", "2/2", "2/3", "1/all"]),
         "seed": st.integers(0, 99),
     }
 )
+# Which classes an image has may decide its side.
+held = st.lists(st.sets(st.integers(0, 2), min_size=1), min_size=5, max_size=5)
 
 
-@given(several | large, ways)
-@settings(max_examples=30)
-def test_no_pixel_reaches_both_sides(write, run, everything, shapes, way):
+def folds(way, count, groups, shape):
+    """Tell whether the fold can be had: by groups, or by slices of one image that is long enough."""
+    of = way["fold"].partition("/")[2]
+    wanted = groups if of == "all" else int(of)
+    return (
+        wanted <= groups and wanted > 1
+        if count > 1
+        else of != "all" and max(shape) // wanted >= 2 * way["patch"]
+    )
+
+
+@given(shapes=several | large, way=ways, held=held)
+@settings(max_examples=40)
+def test_no_pixel_reaches_both_sides(write, run, everything, *, shapes, way, held):
     names = [f"{'xyz'[i % 3]}{i // 3}" for i in range(len(shapes))]
     if way["group"] and len(shapes) < 4:
         way["group"] = r"^\w"  # else all were in one group
+    groups = len({name[1 if way["group"] == r"\d$" else 0] if way["group"] else name for name in names})
+    if way["fold"] and not folds(way, len(shapes), groups, shapes[0]):
+        way["fold"] = None
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), dict(zip(names, shapes, strict=True)))
-        made = everything(run(Path(folder), per_image=12, flips=False, **way))
+        _, masks = write(Path(folder), dict(zip(names, shapes, strict=True)))
+        for name, classes in zip(names, held, strict=False):
+            mask = pixels(masks / f"{name}.png")
+            Image.fromarray(np.where(np.isin(mask, list(classes)), mask, min(classes)).astype(np.uint8)).save(
+                masks / f"{name}.png"
+            )
+        data = DataParameters(classes=[ClassParameters(name=name) for name in "abc"])
+        made = everything(run(Path(folder), per_image=12, flips=False, data=data, **way))
     seen = side_maps(made, shapes)
     assert any(seen["train", i].any() for i in range(len(shapes)))
     assert any(seen["val", i].any() for i in range(len(shapes)))
@@ -99,3 +125,112 @@ def test_given_validation_images_are_the_validation_side_whole(tmp_path, write, 
     assert set(made["val/source"]) == {2}
     with pytest.raises(UsageError, match="--val-masks needs --val-images"):
         run(tmp_path, val_masks=str(masks), overwrite=True)
+
+
+class Lines(Progress):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+def test_a_single_image_too_small_for_blocks_is_all_trained_on_and_that_is_said(
+    tmp_path, write, run, everything
+):
+    write(tmp_path, {"a": (47, 40)})
+    told = Lines()
+    made = everything(run(tmp_path, progress=told))
+    assert made["sources/side"].tolist() == [b"train"]
+    assert made["val/images"].shape == (0, 16, 16, 3)
+    assert told.lines[1:3] == [
+        "1 image to train on, 0 to validate",
+        "  a is the only image and too small to be split by blocks (47 px; 48 are needed for patches of 16), so nothing "
+        "tells how good the network is, and the last weights are kept, not the best; give --val-images, more images or a "
+        "smaller --patch",
+    ]
+
+
+def test_a_single_image_of_three_patches_gives_a_block_to_each_side(tmp_path, write, run, everything):
+    write(tmp_path, {"a": (48, 40)})
+    told = Lines()
+    made = everything(run(tmp_path, progress=told))
+    assert made["sources/side"].tolist() == [b"train+val"]
+    assert made["regions/0/mask"].shape == (16, 40)
+    assert told.lines[1] == "1 block to train on, 1 to validate (of the same images, a guard band between)"
+
+
+def test_classes_that_one_side_lacks_are_told(tmp_path, write, run):
+    _, masks = write(tmp_path, dict.fromkeys("abcd", (20, 20)))
+    for name, value in zip("abcd", (0, 0, 1, 2), strict=True):
+        Image.fromarray(np.full((20, 20), value, np.uint8)).save(masks / f"{name}.png")
+    told = Lines()
+    classes = DataParameters(
+        classes=[ClassParameters(name=name) for name in ("ground", "pore", "crack", "rust")]
+    )
+    run(tmp_path, validation=0.25, progress=told, data=classes)
+    unknown = "is in 1 of what is trained on and in nothing kept for validation, so its scores stay unknown until `evaluate`"
+    assert told.lines[-3:] == [
+        f"  pore: {unknown}",
+        f"  crack: {unknown}",
+        "  rust: is nowhere, so it cannot be learned; label some, or take it out of data.classes",
+    ]
+    images, truth = write(tmp_path / "held", {"x": (20, 20)})
+    Image.fromarray(np.full((20, 20), 3, np.uint8)).save(truth / "x.png")
+    run(tmp_path, val_images=str(images), val_masks=str(truth), progress=told, data=classes, overwrite=True)
+    assert told.lines[-1] == (
+        "  rust: is in 1 of what is kept for validation and in nothing to train on, so it cannot be learned; label more of it"
+    )
+
+
+def test_a_fold_is_said_and_recorded(tmp_path, write, run, everything):
+    write(tmp_path, dict.fromkeys("abcdef", (20, 20)))
+    told, kept = Lines(), set()
+    for fold in ("1/3", "2/3", "3/3"):
+        made = everything(run(tmp_path, fold=fold, progress=told, overwrite=True))
+        kept |= {
+            path
+            for path, side in zip(made["sources/path"], made["sources/side"], strict=True)
+            if side == b"val"
+        }
+        assert told.lines[-2] == f"4 images to train on, 2 to validate (fold {fold[0]} of 3)"
+    assert len(kept) == 6
+
+
+def of_list(tmp_path, text, progress=None, **values):
+    (tmp_path / "list.csv").write_text(text)
+    parameters = PrepareParameters(output=str(tmp_path / "l.h5"), **{"patch": 16, "per_image": 5} | values)
+    return prepare(tmp_path / "list.csv", parameters=parameters, overwrite=True, progress=progress)
+
+
+def test_a_list_says_what_is_trained_on_validated_with_and_left_out(tmp_path, write, everything):
+    write(tmp_path, dict.fromkeys("abcd", (20, 20)))
+    text = "image,mask,group,split\n" + "".join(
+        f"images/{name}.png,masks/{name}.png,g{name},{side}\n"
+        for name, side in zip("abcd", ("train", "val", "test", "train"), strict=True)
+    )
+    told = Lines()
+    made = everything(of_list(tmp_path, text, told))
+    assert made["sources/path"].tolist() == [b"images/a.png", b"images/b.png", b"images/d.png"]
+    assert made["sources/side"].tolist() == [b"train", b"val", b"train"]
+    assert made["sources/group"].tolist() == [b"ga", b"gb", b"gd"]
+    assert told.lines[0] == "1 image of the test set left out"
+    for more, what in (
+        ({"group": "."}, "a column group"),
+        ({"fold": "1/2"}, "column split of the list and --fold"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            of_list(tmp_path, text, **more)
+    with pytest.raises(DataError, match="all 3 images are given for validation"):
+        of_list(tmp_path, text.replace("train", "val"))
+
+
+def test_groups_of_a_list_stay_together(tmp_path, write, everything):
+    write(tmp_path, dict.fromkeys("abcdef", (20, 20)))
+    rows = "".join(f"images/{n}.png,masks/{n}.png,p{i // 2}\n" for i, n in enumerate("abcdef"))
+    made = everything(of_list(tmp_path, "image,mask,group\n" + rows, validation=0.3))
+    sides = made["sources/side"].tolist()
+    assert sides[::2] == sides[1::2]
+    assert sides.count(b"val") == 2

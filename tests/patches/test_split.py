@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box
-from patchseg.patches.split import groups, random, split
+from patchseg.patches.split import Strata, groups, random, split
+from patchseg.patches.split import given as listed
 
 sides = st.integers(1, 120)
 shapes = st.lists(st.tuples(sides, sides), min_size=1, max_size=8)
@@ -137,3 +138,109 @@ def test_streams_of_one_seed_differ_and_repeat():
     }
     assert len(set(draws.values())) == len(draws)
     assert draws[0, 1] == tuple(random(0, 1).integers(2**62, size=2))
+
+
+# Classes
+
+
+def strata(*presence):
+    """Return strata of images, a string of the classes that each holds; none may be cut into blocks."""
+    classes = sorted(set("".join(presence)))
+    return Strata(np.array([[c in image for c in classes] for image in presence]), None)
+
+
+def sides(regions):
+    return "".join("v" if region.side == "val" else "t" for region in regions)
+
+
+def test_a_choice_that_has_every_class_on_both_sides_is_that_without_classes():
+    for seed in range(10):
+        plain = split([(9, 9)] * 6, list("abcdef"), validation=0.34, patch=8, seed=seed)
+        assert plain == split(
+            [(9, 9)] * 6, list("abcdef"), validation=0.34, patch=8, seed=seed, strata=strata(*["01"] * 6)
+        )
+
+
+@given(st.integers(0, 99), st.integers(2, 3))
+def test_a_class_of_several_groups_is_on_both_sides(seed, count):
+    presence = ["01"] * count + ["0"] * (9 - count)
+    regions = split(
+        [(9, 9)] * 9, list("abcdefghi"), validation=0.2, patch=8, seed=seed, strata=strata(*presence)
+    )
+    assert set(sides(regions)[:count]) == {"t", "v"}
+    assert sides(regions).count("v") == 2
+
+
+def test_classes_are_dealt_by_group():
+    presence = ["01", "0", "0", "01", "0", "0"]
+    for seed in range(20):
+        regions = split(
+            [(9, 9)] * 6, list("aabbcc"), validation=0.3, patch=8, seed=seed, strata=strata(*presence)
+        )
+        assert sides(regions) in ("vvtttt", "ttvvtt")
+
+
+# Folds
+
+
+@given(st.integers(2, 9), st.integers(0, 9), st.data())
+def test_the_folds_validate_every_group_once(groups, seed, data):
+    group = [f"g{i % groups}" for i in range(data.draw(st.integers(groups, 14)))]
+    folds = data.draw(st.integers(2, groups))
+    how = {"validation": 0.2, "patch": 8, "seed": seed, "strata": strata(*["01"] * len(group))}
+    seen = [0] * len(group)
+    for fold in range(1, folds + 1):
+        regions = split([(9, 9)] * len(group), group, fold=f"{fold}/{folds}", **how)
+        assert [region.image for region in regions] == list(range(len(group)))
+        for region in regions:
+            seen[region.image] += region.side == "val"
+            assert {r.side for r in regions if group[r.image] == group[region.image]} == {region.side}
+    assert seen == [1] * len(group)
+
+
+def test_a_rare_class_is_in_as_many_folds_as_it_has_images():
+    presence = ["01", "01", "01", *["0"] * 6]
+    held = [
+        sides(split([(9, 9)] * 9, list("abcdefghi"), validation=0, patch=8, seed=1, fold=f"{i}/3", strata=strata(*presence)))
+        for i in (1, 2, 3)
+    ]  # fmt: skip
+    assert sorted(one[:3].count("v") for one in held) == [1, 1, 1]
+
+
+def test_one_image_is_left_out_in_the_order_of_the_list():
+    for number, name in enumerate("cab"):
+        regions = split(
+            [(9, 9)] * 3, list("cab"), validation=0.2, patch=8, seed=number, fold=f"{number + 1}/all"
+        )
+        assert [r.image for r in regions if r.side == "val"] == ["cab".index(name)]
+    large = split([(500, 500)] * 2, list("ab"), validation=0.2, patch=8, seed=0, fold="2/2")
+    assert sorted(sides(large)) == ["t", "v"], "as many images as folds need no blocks"
+
+
+@pytest.mark.parametrize("fold", ["3/2", "1/1", "4/all"])
+def test_a_fold_that_is_none_is_refused(fold):
+    with pytest.raises(UsageError, match=rf"prepare\.fold: {fold} is none of \d folds; expected 1/\d"):
+        split([(9, 9)] * 3, list("abc"), validation=0.2, patch=8, seed=0, fold=fold)
+
+
+def test_a_large_image_is_sliced_into_folds_and_a_small_one_refused():
+    val = [split([(30, 100)], ["a"], validation=0, patch=10, seed=0, fold=f"{i}/4")[-1] for i in (1, 2, 3, 4)]
+    assert [region.box for region in val] == [Box(0, left, 30, 25) for left in (0, 25, 50, 75)]
+    middle = split([(30, 100)], ["a"], validation=0, patch=10, seed=0, fold="2/4")
+    assert [r.box for r in middle if r.side == "train"] == [Box(0, 0, 30, 15), Box(0, 60, 30, 40)]
+    for shapes, group in (([(30, 100)], "a"), ([(30, 30)] * 3, "abc"), ([(900, 900)] * 3, "aab")):
+        with pytest.raises(
+            UsageError,
+            match=r"prepare\.fold: 1/11 needs 11 images \(or groups\), or one to three images of 11",
+        ):
+            split(shapes, list(group), validation=0, patch=10, seed=0, fold="1/11")
+
+
+# Given sides
+
+
+def test_given_sides_are_taken_whole():
+    regions = listed([(5, 6), (7, 8)], ["val", "train"])
+    assert regions == [(0, "val", Box(0, 0, 5, 6)), (1, "train", Box(0, 0, 7, 8))]
+    with pytest.raises(DataError, match="all 2 images are given for validation; expected some to train on"):
+        listed([(5, 6)] * 2, ["val", "val"])
