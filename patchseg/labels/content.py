@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from patchseg.errors import DataError
 from patchseg.labels.shapes import FARTHEST
 
-Pixel = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
-Length = Annotated[float, Field(ge=0, le=FARTHEST, allow_inf_nan=False)]
+Pixel = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST)]  # NaN is neither
+Length = Annotated[float, Field(ge=0, le=FARTHEST)]
 
 
 class Part(BaseModel):

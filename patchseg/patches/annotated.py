@@ -74,7 +74,7 @@ def find_drawn(
     files = read_annotations(annotations, attribute=data.attribute)
     entries = [_Entry(file, drawing) for file in files for drawing in file.drawings]
     matched = _match(paths, images, entries)
-    findings = list(matched.findings)
+    findings = _twins(paths) + matched.findings
     if not matched.entries:
         findings.append(
             f"{annotations}: lists none of the images in {images}; check that both belong together"
@@ -110,7 +110,7 @@ def _match(paths: list[Path], root: Path, entries: list[_Entry]) -> _Matched:
     by: list[tuple[Callable[[Path], str], Callable[[str], str]]] = [
         (lambda path: path.relative_to(root).as_posix(), lambda name: name.replace("\\", "/")),
         (lambda path: path.name, base_name),
-        (lambda path: path.stem, _stem),
+        (lambda path: _stem(path.name), _stem),
     ]
     for of_image, of_entry in by:
         left = _grouped((of_image(path), path) for path in paths if path not in found)
@@ -127,6 +127,16 @@ def _match(paths: list[Path], root: Path, entries: list[_Entry]) -> _Matched:
                     f"{' and '.join(map(str, here[:2]))}: may be {listed}; expected one of each, so rename them"
                 )
     return _Matched(found, sorted(findings))
+
+
+def _twins(paths: list[Path]) -> list[str]:
+    """Name the images whose stem, which becomes the name of the mask, an earlier one has."""
+    groups = _grouped((path.stem, path) for path in paths).values()
+    return [
+        f"{path}: has the same stem as {group[0]}; rename or remove one of them"
+        for group in groups
+        for path in group[1:]
+    ]
 
 
 def _strays(annotations: Path, paths: list[Path], matched: _Matched, data: DataParameters) -> list[str]:
@@ -154,7 +164,9 @@ def _tell_suffixes(annotations: Path, entries: list[_Entry], matched: _Matched, 
     """Say which images go by a name of another suffix."""
     other = {path.name: base_name(entries[number].drawing.image) for path, number in matched.entries.items()}
     renamed = [
-        f"{name} as {listed}" for name, listed in other.items() if listed != name and _stem(listed) != listed
+        f"{name} as {listed}"
+        for name, listed in other.items()
+        if listed != name and Path(listed).suffix.lower() in SUFFIXES
     ]
     if renamed:
         progress.say(f"{annotations}: lists {_some(renamed)}; taken for the same")
@@ -169,13 +181,13 @@ def _grouped(pairs: Iterable[tuple[str, Value]]) -> dict[str, list[Value]]:
 
 
 def _stem(name: str) -> str:
-    """Return the last part of a path without the suffix of an image, if it has one.
+    """Return the last part of a path without the suffix of an image, if it has one, and the "ome" before it.
 
-    >>> _stem("a/b.jpg"), _stem("slide.ome")
-    ('b', 'slide.ome')
+    >>> _stem("a/b.jpg"), _stem("slide.ome.tif"), _stem("slide"), _stem("7.3")
+    ('b', 'slide', 'slide', '7.3')
     """
     last = Path(base_name(name))
-    return last.stem if last.suffix.lower() in SUFFIXES else last.name
+    return (last.stem if last.suffix.lower() in SUFFIXES else last.name).removesuffix(".ome")
 
 
 def _pair(path: Path, entry: _Entry) -> Pair:

@@ -122,6 +122,7 @@ def test_another_size_is_told(tmp_path):
     )
     mask = Shape("a", (bitmap(np.ones((3, 4), np.bool_), top=6, left=6),))
     assert "a.json: a.png is 9 x 10 pixels" in refusal(Drawing("a.png", (mask,)), image, (8, 10))
+    assert "a.json: a.png is 9 x 10 pixels" in refusal(Drawing("a.png", (mask,)), image, (9, 9))
 
 
 def test_an_image_that_exif_turns_is_told_so(tmp_path):

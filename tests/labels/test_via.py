@@ -1,3 +1,4 @@
+import csv
 import json
 import math
 
@@ -82,8 +83,10 @@ def test_csv_says_what_json_says(read, pixels, block):
 
 def test_a_region_in_csv_may_have_more_corners_than_csv_usually_allows(read):
     many = {"name": "polygon", "all_points_x": [0] * 100_000, "all_points_y": [0] * 100_000}
+    before = csv.field_size_limit()
     (shape,) = only(read(csv_of(("a.png", 1, "{}", 1, 0, json.dumps(many), "{}")), "a.csv"))
     assert len(shape.parts[0].rings[0]) == 100_000
+    assert csv.field_size_limit() == before
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from patchseg.errors import DataError, UsageError
+from patchseg.labels.shapes import Drawing
 from patchseg.parameters import DataParameters
+from patchseg.patches import annotated as module
 from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.pairs import Unpaired
 from patchseg.progress import Progress
@@ -75,6 +77,24 @@ def test_images_are_matched_by_name_whatever_path_stands_before_it(folder, names
 
 def test_an_exact_name_goes_before_a_stem(folder):
     assert found(folder, coco(folder, "a.tif", "b.png", "a.png")) == {"a.png": "a.png", "b.png": "b.png"}
+    assert found(folder, coco(folder, "x/a.tif", "b.png", "y/a.png")) == {
+        "a.png": "y/a.png",
+        "b.png": "b.png",
+    }
+
+
+def test_an_exact_path_goes_before_a_name_and_takes_its_entry(folder):
+    entries = [module._Entry(None, Drawing(name, ())) for name in ("x/1.png", "2.png")]
+    paths = [folder / name for name in ("x/1.png", "y/1.png", "y/2.png")]
+    assert module._match(paths, folder, entries) == ({paths[0]: 0, paths[2]: 1}, [])
+
+
+def test_two_images_of_one_stem_are_told(folder):
+    Image.fromarray(np.zeros((8, 10), np.uint8)).save(folder / "images/a.bmp")
+    listed = coco(folder, "a.png", "a.bmp", "b.png")
+    assert findings(folder, listed) == [
+        f"{folder / 'images/a.png'}: has the same stem as {folder / 'images/a.bmp'}; rename or remove one of them"
+    ]
 
 
 def test_a_pair_names_image_annotation_file_and_size(folder):

@@ -148,14 +148,16 @@ def test_large_masks_are_tiled_tiffs_written_band_by_band(folder, monkeypatch):
         assert file.pages[0].is_tiled
 
 
-def test_masks_that_exist_are_kept_unless_told_otherwise(folder):
-    run(folder)
-    for name in ("a.png", "parameters.json", "imported.json"):
-        with pytest.raises(UsageError, match=r"exists already; choose another output or give --overwrite"):
-            run(folder)
-        (folder / "masks" / name).unlink()
+@pytest.mark.parametrize("name", ["b.png", "parameters.json", "imported.json"])
+def test_what_exists_is_kept_unless_told_otherwise(folder, name):
+    (folder / "masks").mkdir()
+    (folder / "masks" / name).touch()
+    with pytest.raises(
+        UsageError, match=rf"{name}: exists already; choose another output or give --overwrite"
+    ):
+        run(folder)
     run(folder, overwrite=True)
-    assert (folder / "masks/a.png").exists()
+    assert all((folder / "masks" / name).stat().st_size for name in ("a.png", name))
 
 
 def test_a_drawing_none_of_which_meets_its_image_is_refused(folder):

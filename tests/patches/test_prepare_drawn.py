@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from patchseg.errors import DataError
 from patchseg.parameters import ClassParameters, DataParameters, PrepareParameters
@@ -100,6 +101,8 @@ def test_both_sides_may_be_drawn_and_share_their_classes(folder, write, everythi
     )
     assert [item["name"] for item in json.loads(made["@classes"])] == ["background", "bug"]
     assert set(np.unique(made["regions/0/mask"])) == {0, 1}
+    with Image.open(folder / "held/images/v.png") as image:
+        np.testing.assert_array_equal(made["regions/0/image"], np.array(image))
     assert f"{folder / 'held/via.json'}: its shapes name no class, so all are bug" in heard.lines
 
 
