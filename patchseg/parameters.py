@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from patchseg.errors import UsageError, listing
-from patchseg.section import Color, Duration, Section, sentences, setting
+from patchseg.section import Color, Duration, Pages, Section, sentences, setting
 
 FILE = "parameters.json"
 
@@ -60,6 +60,11 @@ class DataParameters(Section):
         None,
         "the classes in order: names, or {name, value, color}; derived from the masks when left out",
         flag=False,
+    )
+    pages: Pages | None = setting(
+        None,
+        "of TIFF files with several pages: the number of the one to read, from 1 on, or channels to read all as channels "
+        "[auto: such files are refused]",
     )
 
 

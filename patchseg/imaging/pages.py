@@ -91,11 +91,11 @@ def choose(file: tifffile.TiffFile, reading: Reading) -> list[Part] | str:
             f"is a stack of {count} pages; expected one image a file, so choose a page by its number, or all as "
             'channels, with data.pages (1 or "channels"), or save them one by one'
         )
+    if isinstance(pages, int) and count == 1:
+        pages = 1  # what needs no choice is read as it is
     if isinstance(pages, int) and pages > count:
-        return f"has {count} page{'s' * (count > 1)}, data.pages asks for page {pages}; choose 1 to {count}"
-    numbers = (
-        range(count) if pages == "channels" else range(pages - 1, pages) if isinstance(pages, int) else [0]
-    )
+        return f"has {count} pages, data.pages asks for page {pages}; choose 1 to {count}"
+    numbers = range(count) if pages == "channels" else [pages - 1 if isinstance(pages, int) else 0]
     parts = [_part(series, first, number) for number in numbers]
     return unreadable(parts) or parts
 

@@ -15,7 +15,8 @@ class Reading(NamedTuple):
     """What is chosen of a file, and who is told what a reader has to say before it reads.
 
     Attributes:
-        pages: The number of the page to read, from 1 on; "channels" to read each page as channels; None for files of one page.
+        pages: Of files with several pages, the number of the one to read, from 1 on, or "channels" to read all of them as
+            channels; None refuses such files.
         channels: The channels to read, by index or name; None for all.
         tell: Called with a sentence about a file that can be read, but at a cost.
     """
