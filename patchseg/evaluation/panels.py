@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from patchseg.imaging import open_image, open_raw
+from patchseg.imaging import Reading, open_image, open_raw
 from patchseg.imaging.box import Box
 from patchseg.imaging.picture import IGNORE, IGNORE_COLOR, colorize, hexadecimal, rgb, to_rgb8
 from patchseg.imaging.scale import ScaledSource
@@ -57,7 +57,9 @@ class Example:
     panels: Panels
 
 
-def read_panels(picture: Path | None, truth: Path, mask: Path, classes: Classes) -> Panels:
+def read_panels(
+    picture: Path | None, truth: Path, mask: Path, classes: Classes, reading: Reading = Reading()
+) -> Panels:
     """Read an image with its true and its predicted mask, reduced to what a page can show.
 
     Args:
@@ -65,19 +67,20 @@ def read_panels(picture: Path | None, truth: Path, mask: Path, classes: Classes)
         truth: Its true mask, as the data set has it.
         mask: Its predicted mask, class indices.
         classes: What the pixels of the true mask mean.
+        reading: How the image is read, and the page of the true mask.
 
     Raises:
         DataError: A file is missing or damaged, or holds what is no class.
     """
     # Predicted masks hold the place of a class, whatever its value is in the data set.
     places = Classes(classes.names, tuple(range(len(classes))), classes.colors)
-    with open_raw(truth) as source:
+    with open_raw(truth, reading.of_masks) as source:
         true, scale = classes.encode(_shown(source, labels=True), truth, source.palette), _scale(source)
     with open_raw(mask) as source:
         predicted = places.encode(_shown(source, labels=True), mask, source.palette)
     if picture is None:
         return Panels(None, true, predicted, scale)
-    with open_image(picture) as source:
+    with open_image(picture, reading) as source:
         return Panels(to_rgb8(_shown(source, labels=False)), true, predicted, scale)
 
 

@@ -35,3 +35,8 @@ class Reading(NamedTuple):
         values = {name: record.get(f"data.{name}", {}).get("value") for name in ("pages", "channels")}
         channels = values["channels"]
         return cls(values["pages"], None if channels is None else tuple(channels), tell)
+
+    @property
+    def of_masks(self) -> "Reading":
+        """The same without the channels, which are those of images."""
+        return self._replace(channels=None)

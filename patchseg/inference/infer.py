@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patchseg import device as devices
 from patchseg.errors import DataError, SomeFailed, UsageError, listing
-from patchseg.imaging import Box, ImageSource, open_image
+from patchseg.imaging import Box, ImageSource, Reading, open_image
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource
 from patchseg.inference.outputs import Job, Outputs, plan_jobs
@@ -36,6 +36,7 @@ class Engine(NamedTuple):
     overlap: float
     window: str
     batch: int
+    reading: Reading = Reading()
 
 
 def infer(
@@ -71,14 +72,15 @@ def infer(
     precision = devices.resolve_precision(parameters.precision, device)
     parameters = parameters.planned(tile=model.patch)
     assert parameters.tile is not None
+    reading = Reading.of(model.parameters, progress.say)
     with devices.memory_errors("choose a smaller --tile"):
-        jobs = plan_jobs(find_images(images), folder, parameters)
+        jobs = plan_jobs(find_images(images), folder, parameters, reading)
         outputs = [path for job in jobs for path in job.outputs]
         refuse_existing([*outputs, folder / RECORD], overwrite=overwrite)
         _refuse_foreign(outputs, folder)
         engine = Engine(
             model, Predictor.of(model, device, precision), parameters.tile, parameters.overlap, parameters.blend,
-            devices.tile_batch(device),
+            devices.tile_batch(device), reading,
         )  # fmt: skip
         progress.say(f"{counted(len(jobs), 'image')} on {devices.describe(device)}; {_memory(jobs, engine)}")
         with whole(folder / RECORD) as part:
@@ -138,7 +140,7 @@ def _run_all(jobs: list[Job], engine: Engine, progress: Progress) -> None:
 
 def _run(job: Job, engine: Engine, progress: Progress, label: str) -> None:
     """Segment one image, rows in, rows out."""
-    with open_image(job.image) as source:
+    with open_image(job.image, engine.reading) as source:
         _fits(job.image, source, engine.checkpoint)
         progress.start(label, source.shape[0])
         with Outputs(job, source, engine.checkpoint) as outputs:
@@ -180,6 +182,8 @@ def _record(
     record["infer.images"] = {"value": [str(Path(image).resolve()) for image in images], "source": "argument"}
     record["infer.checkpoint"] = {"value": str(checkpoint), "source": "argument"}
     record["data.classes"] = {"value": engine.checkpoint.classes.to_json(), "source": str(checkpoint)}
+    read = {key: engine.checkpoint.parameters.get(key) for key in ("data.pages", "data.channels")}
+    record |= {key: entry for key, entry in read.items() if entry and entry["value"] is not None}
     device = engine.predictor.device
     for name, value in {
         "device": devices.describe(device), "threads": devices.set_threads(parameters.threads), "precision": precision,

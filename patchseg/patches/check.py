@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from patchseg.errors import DataError, listing
-from patchseg.imaging import Box, open_image, open_raw, raster
+from patchseg.imaging import Box, Reading, open_image, open_raw, raster
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes
 from patchseg.labels.derive import Survey, derive, survey
@@ -40,7 +40,12 @@ class _Mask(NamedTuple):
 
 
 def inspect(
-    pairs: list[Pair], classes: Classes | None, progress: Progress, *, mistakes: Sequence[str] = ()
+    pairs: list[Pair],
+    classes: Classes | None,
+    progress: Progress,
+    *,
+    mistakes: Sequence[str] = (),
+    reading: Reading = Reading(),
 ) -> Inspection:
     """Read every image and every mask of a data set.
 
@@ -49,6 +54,7 @@ def inspect(
         classes: The classes that are given, or None to derive them from the masks.
         progress: Moves once a pair.
         mistakes: What is known to be wrong before; it is listed too.
+        reading: How images and masks are read.
 
     Raises:
         DataError: Whatever is wrong, a line a file.
@@ -59,7 +65,7 @@ def inspect(
     progress.start("checking", len(pairs))
     for pair in pairs:
         assert pair.mask is not None
-        image, mask = _note(_image, pair.image, wrong), _note(_mask, pair.mask, wrong)
+        image, mask = _note(_image, pair.image, reading, wrong), _note(_mask, pair.mask, reading, wrong)
         if image is not None and mask is not None and image.shape[:2] != mask.shape[:2]:
             wrong.append(_mismatch(image, mask))
         images += [image] if image is not None else []
@@ -86,18 +92,20 @@ def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
     )
 
 
-def _note(look: Callable[[Path], Found], path: Path, wrong: list[str]) -> Found | None:
+def _note(
+    look: Callable[[Path, Reading], Found], path: Path, reading: Reading, wrong: list[str]
+) -> Found | None:
     """Look at a file; what is wrong with it joins the list."""
     try:
-        return look(path)
+        return look(path, reading)
     except DataError as error:
         wrong.append(str(error))
         return None
 
 
-def _image(path: Path) -> _Image:
+def _image(path: Path, reading: Reading) -> _Image:
     """Read all of an image once, so that damage shows now and not after half the work."""
-    with open_image(path) as image:
+    with open_image(path, reading) as image:
         height, width, _ = image.shape
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
@@ -105,9 +113,9 @@ def _image(path: Path) -> _Image:
         return _Image(path, image.shape, image.dtype)
 
 
-def _mask(path: Path) -> _Mask:
+def _mask(path: Path, reading: Reading) -> _Mask:
     """List what a mask holds."""
-    with open_raw(path) as mask:
+    with open_raw(path, reading.of_masks) as mask:
         channels = mask.shape[2]
         if channels == 2 or channels > 4:
             raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, open_image, open_raw
+from patchseg.imaging import Box, Reading, open_image, open_raw
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource, scaled_length
 from patchseg.imaging.source import Array
@@ -57,7 +57,8 @@ def prepare(
     pairs, held_out, mistakes = _all_pairs(images, masks, parameters)
     group = groups([p.name for p in pairs], parameters.group) + [p.name for p in held_out]
     classes = Classes.of(data.classes) if data.classes else None
-    inspection = inspect(pairs + held_out, classes, progress, mistakes=mistakes)
+    reading = Reading.of(effective(data), progress.say)
+    inspection = inspect(pairs + held_out, classes, progress, mistakes=mistakes, reading=reading)
     if data.classes is None:
         progress.say(f"classes (from the masks): {inspection.classes}")
         if IGNORE in inspection.classes.values:
@@ -72,7 +73,7 @@ def prepare(
             part, patch=parameters.patch, channels=inspection.channels, dtype=inspection.dtype
         ) as writer,
     ):
-        cutter = _Cutter(writer, output, parameters, inspection)
+        cutter = _Cutter(writer, output, parameters, inspection, Reading.of(effective(data)))
         _cut_all(cutter, pairs + held_out, group, regions, progress)
         record = effective(data, parameters)
         del record["prepare.output"]  # a file is the same under any name
@@ -183,10 +184,16 @@ class _Cutter:
     """Cuts one image after the other; holds one image and its patches."""
 
     def __init__(
-        self, writer: PatchWriter, output: Path, parameters: PrepareParameters, inspection: Inspection
+        self,
+        writer: PatchWriter,
+        output: Path,
+        parameters: PrepareParameters,
+        inspection: Inspection,
+        reading: Reading,
     ) -> None:
         self._writer, self._folder = writer, output.resolve().parent
         self._parameters, self._classes = parameters, inspection.classes
+        self._reading = reading
         self.statistics = _Statistics(inspection.channels)
 
     def cut(self, number: int, pair: Pair, group: str, regions: list[Region]) -> None:
@@ -211,7 +218,8 @@ class _Cutter:
         """Read an image and its mask at the working size; transparent pixels are ignored."""
         assert pair.mask is not None
         scale = self._parameters.scale
-        image, labels = open_image(pair.image), open_raw(pair.mask)
+        reading = self._reading
+        image, labels = open_image(pair.image, reading), open_raw(pair.mask, reading.of_masks)
         if scale != 1:
             image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
         with image, labels:
