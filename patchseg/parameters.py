@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from patchseg.errors import UsageError, listing
-from patchseg.section import Color, Duration, Ignored, Section, read_tree, sentences, setting
+from patchseg.section import Color, Duration, Ignored, Pages, Section, read_tree, sentences, setting
 
 FILE = "parameters.json"
 
@@ -84,6 +84,11 @@ class DataParameters(Section):
         None,
         "regular expression of the masks' names where each holds one class or object, with the groups image, class "
         "and object",
+    )
+    pages: Pages | None = setting(
+        None,
+        "of TIFF files with several pages: the number of the one to read, from 1 on, or channels to read all as channels "
+        "[auto: such files are refused]",
     )
 
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -41,6 +41,18 @@ def seconds(value: Any) -> Any:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def page(value: Any) -> Any:
+    """Return the number of a page, from 1 on, or "channels"; digits are a number.
+
+    >>> page("3"), page("channels")
+    (3, 'channels')
+    """
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if number == "channels" or (isinstance(number, int) and not isinstance(number, bool) and number >= 1):
+        return number
+    raise ValueError('should be the number of a page, from 1 on, or "channels"')
+
+
 def color(value: str) -> str:
     """Return a colour that is one.
 
@@ -65,6 +77,9 @@ Color = Annotated[str, AfterValidator(color)]
 Ignored = Annotated[int | Color, BeforeValidator(ignored, json_schema_input_type=int | str)]
 Positive = Annotated[float, Field(gt=0)]
 Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]
+
+Number = Annotated[int, Field(ge=1)]
+Pages = Annotated[int | str, BeforeValidator(page, json_schema_input_type=Number | Literal["channels"])]
 
 
 class Section(BaseModel):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from patchseg.errors import DataError, UsageError, did_you_mean, listing
-from patchseg.imaging import SUFFIXES, ImageSource, open_raw
+from patchseg.imaging import SUFFIXES, ImageSource, Reading, open_raw
 from patchseg.labels.drawn import Drawn
 from patchseg.labels.layers import Layers
 from patchseg.patches.rules import Rule, best_rule, rule_within
@@ -44,7 +44,7 @@ class Pair(NamedTuple):
     group: str | None = None
     side: Side | Literal["test"] | None = None
 
-    def open_mask(self) -> ImageSource:
+    def open_mask(self, reading: Reading = Reading()) -> ImageSource:
         """Open the mask: a file as it is stored, its layers put together, or a drawing.
 
         Raises:
@@ -52,7 +52,7 @@ class Pair(NamedTuple):
         """
         assert self.mask is not None
         made = self.layers or self.drawn
-        return made.open() if made else open_raw(self.mask)
+        return made.open() if made else open_raw(self.mask, reading.of_masks)
 
 
 class Unpaired(DataError):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, open_image
+from patchseg.imaging import Box, Reading, open_image
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource
 from patchseg.imaging.source import Array
@@ -64,9 +64,9 @@ def prepare(
     if left_out:
         progress.say(f"{counted(left_out, 'image')} of the test set left out")
     group = groups_of(pairs, parameters.group)
-    reading = MaskReading.of(data)
-    everything, classes = _named(pairs + held_out, data, reading, mistakes, progress)
-    inspection = inspect(everything, classes, progress, mistakes=mistakes, reading=reading)
+    labels, reading = MaskReading.of(data), Reading.of(effective(data), progress.say)
+    everything, classes = _named(pairs + held_out, data, labels, mistakes, progress)
+    inspection = inspect(everything, classes, progress, mistakes=mistakes, labels=labels, reading=reading)
     drawn = any(pair.drawn for pair in everything)
     tell_tally(everything, progress)
     entries = mapping(inspection.surveys, inspection.classes)
@@ -139,13 +139,13 @@ def _pairs(
 def _named(
     pairs: list[Pair],
     data: DataParameters,
-    reading: MaskReading,
+    labels: MaskReading,
     mistakes: list[str],
     progress: Progress,
 ) -> tuple[list[Pair], Classes | None]:
     """Give layers and drawings their classes; return those that are given or that names say, None where masks do."""
-    classes = Classes.of(data.classes, reading) if data.classes else None
-    pairs, classes = name_layers(pairs, classes, reading)
+    classes = Classes.of(data.classes, labels) if data.classes else None
+    pairs, classes = name_layers(pairs, classes, labels)
     if not any(pair.drawn for pair in pairs):
         return pairs, classes
     named = name_drawings(pairs, data, progress, mistakes=mistakes)
@@ -223,7 +223,7 @@ class _Cutter:
         self, writer: PatchWriter, output: Path, parameters: PrepareParameters, inspection: Inspection
     ) -> None:
         self._writer, self._folder = writer, output.resolve().parent
-        self._parameters, self.classes = parameters, inspection.classes
+        self._parameters, self.classes, self._reading = parameters, inspection.classes, inspection.reading
         self.statistics = Statistics(inspection.channels)
         self.seen = {side: np.zeros(len(self.classes), np.int64) for side in ("train", "val")}
 
@@ -252,7 +252,7 @@ class _Cutter:
         """Read an image and its mask at the working size; transparent pixels are ignored."""
         assert pair.mask is not None
         scale = self._parameters.scale
-        image, labels = open_image(pair.image), pair.open_mask()
+        image, labels = open_image(pair.image, self._reading), pair.open_mask(self._reading)
         if scale != 1:
             image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
         with image, labels:

@@ -28,7 +28,7 @@ def broken(monkeypatch):
         (["trian"], 'There is no command trian; did you mean "train"?'),
         (["zebra"], "There is no command zebra"),
         (["train", "--epoch", 3], "--epochs"),
-        (["prepare", "--pach", 16], "Did you mean '--patch'?"),
+        (["prepare", "--ptch", 16], "Did you mean '--patch'?"),
         (["prepare", "--patch", "wide"], "Invalid value for '--patch': 'wide' is not a valid integer."),
         (["train", "--loss", "mse"], "'mse' is not one of 'ce', 'dice', 'ce+dice'."),
         (["synth"], "Missing argument 'DIR'."),
