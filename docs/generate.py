@@ -15,7 +15,8 @@ import click
 from pydantic.fields import FieldInfo
 
 from patchseg.cli import VERBS, find_command, main
-from patchseg.parameters import ClassParameters, Parameters, schema
+from patchseg.loading import schema
+from patchseg.parameters import ClassParameters, Parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 README, SCHEMA = Path("README.md"), Path("docs/parameters.schema.json")

@@ -26,7 +26,7 @@ _HOME = {
     "evaluate": "patchseg.evaluation.evaluate",
     "report": "patchseg.evaluation.report",
     "demo": "patchseg.demo",
-    "load": "patchseg.parameters",
+    "load": "patchseg.loading",
     "DataParameters": "patchseg.parameters",
     "PrepareParameters": "patchseg.parameters",
     "ModelParameters": "patchseg.parameters",
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from patchseg.evaluation.evaluate import evaluate
     from patchseg.evaluation.report import report
     from patchseg.inference.infer import infer
+    from patchseg.loading import load
     from patchseg.parameters import (
         DataParameters,
         EvaluateParameters,
@@ -74,7 +75,6 @@ if TYPE_CHECKING:
         PrepareParameters,
         SynthParameters,
         TrainParameters,
-        load,
     )
     from patchseg.patches.drawings import import_annotations
     from patchseg.patches.prepare import prepare

@@ -5,15 +5,11 @@ gathered as defaults < automatic plan < file < flags and validated once; each re
 field whose default is None is left to the plan (`planned`), to the data, or off, as its description says.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from patchseg.errors import UsageError, listing
-from patchseg.section import Color, Duration, Ignored, Pages, Section, read_tree, sentences, setting
-
-FILE = "parameters.json"
+from patchseg.section import Color, Duration, Ignored, Pages, Section, setting
 
 Model = Literal["unet"]
 Norm = Literal["batch", "group", "none"]
@@ -235,44 +231,6 @@ class Parameters(Section):
         return [getattr(self, name) for name in type(self).model_fields]
 
 
-def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Parameters:
-    """Read parameters.json, lay the flags over it and validate the whole once.
-
-    Args:
-        file: The file, or None for ./parameters.json where there is one.
-        flags: Values by full key, such as {"train.rate": 0.01}.
-
-    Raises:
-        UsageError: The file is missing or no JSON, or values are wrong; every mistake is named.
-    """
-    if file is None and Path(FILE).exists():
-        file = Path(FILE)
-    tree = read_tree(file) if file else {}
-    sources = {
-        f"{section}.{key}": str(file)
-        for section, keys in tree.items()
-        if isinstance(keys, dict)
-        for key in keys
-    }
-    for key, value in (flags or {}).items():
-        section, name = key.split(".")
-        # A section that is no object is left as it is for the validation to name.
-        if isinstance(tree.setdefault(section, {}), dict):
-            tree[section][name] = value
-            sources[key] = "flag"
-    try:
-        parameters = Parameters.model_validate(tree)
-    except ValidationError as error:
-        told = sentences(error, sources, str(file or FILE), known=_fields_at)
-        raise UsageError(listing(told)) from None
-    for part in parameters.sections():
-        mine = {
-            key.split(".")[1]: source for key, source in sources.items() if key.split(".")[0] == part.section
-        }
-        part._sources = mine
-    return parameters
-
-
 def effective(*sections: Section) -> dict[str, dict[str, Any]]:
     """Return {key: {value, source}} of some sections, as parameters.effective.json holds it.
 
@@ -284,20 +242,3 @@ def effective(*sections: Section) -> dict[str, dict[str, Any]]:
         for section in sections
         for name, value in section.model_dump(mode="json").items()
     }
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of parameters.json, for editors that complete and check."""
-    tree = Parameters.model_json_schema()
-    for model in [tree, *tree["$defs"].values()]:
-        model["patternProperties"] = {"^//": {}}
-        for field in model["properties"].values():
-            field.pop("short", None), field.pop("flag", None)
-    tree["properties"]["$schema"] = {"type": "string"}
-    return tree
-
-
-def _fields_at(path: list[str]) -> list[str]:
-    """Return the keys that are known at a place in the tree, such as ["train"] or ["data", "classes", "0"]."""
-    models: list[Any] = [Parameters, Parameters.model_fields[path[0]].annotation] if path else [Parameters]
-    return list(ClassParameters.model_fields if len(path) > 1 else models[-1].model_fields)

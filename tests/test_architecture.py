@@ -15,7 +15,7 @@ from patchseg import parameters
 PACKAGE = Path(patchseg.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"errors", "progress", "section", "parameters", "device", "page"}
+BASE = {"errors", "progress", "section", "parameters", "loading", "device", "page"}
 LAYERS = [
     BASE,
     {"imaging"},
@@ -30,7 +30,17 @@ LAYERS = [
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-WITHOUT_TORCH = {"imaging", "labels", "patches", "page", "parameters", "section", "errors", "progress"}
+WITHOUT_TORCH = {
+    "imaging",
+    "labels",
+    "patches",
+    "page",
+    "parameters",
+    "loading",
+    "section",
+    "errors",
+    "progress",
+}
 
 
 def component(file: Path) -> str:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import patchseg
 from patchseg.cli import main
 from patchseg.imaging.picture import hexadecimal, palette
-from patchseg.parameters import load
+from patchseg.loading import load
 from patchseg.synth import CLASSES
 
 FILE = Path(patchseg.__file__).parents[1] / "parameters.json"

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from patchseg.errors import UsageError
+from patchseg.loading import load, schema
 from patchseg.parameters import (
     ClassParameters,
     EvaluateParameters,
@@ -13,8 +14,6 @@ from patchseg.parameters import (
     PrepareParameters,
     TrainParameters,
     effective,
-    load,
-    schema,
 )
 
 

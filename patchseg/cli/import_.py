@@ -8,7 +8,8 @@ import click
 
 from patchseg.cli.options import as_json, overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
-from patchseg.parameters import FILE, DataParameters, Parameters
+from patchseg.loading import FILE
+from patchseg.parameters import DataParameters, Parameters
 from patchseg.patches.drawings import RECORD, import_annotations
 from patchseg.progress import counted
 

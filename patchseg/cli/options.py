@@ -11,7 +11,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from patchseg.errors import UsageError
-from patchseg.parameters import FILE, load
+from patchseg.loading import FILE, load
 from patchseg.section import Section
 
 Command = Callable[..., Any]

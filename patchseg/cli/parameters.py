@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from patchseg.cli.options import as_json
-from patchseg.parameters import FILE, effective, load, schema
+from patchseg.loading import FILE, load, schema
+from patchseg.parameters import effective
 
 
 @click.command

@@ -20,7 +20,8 @@ from patchseg.labels.classes import IGNORE, Classes
 from patchseg.labels.drawn import Drawn, Tally, bands
 from patchseg.labels.naming import Values, drawn_classes, notes, unlabeled_value, values_by_name
 from patchseg.labels.shapes import Annotations
-from patchseg.parameters import FILE, DataParameters
+from patchseg.loading import FILE
+from patchseg.parameters import DataParameters
 from patchseg.patches.annotated import find_drawn
 from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress, counted
