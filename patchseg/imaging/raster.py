@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from patchseg.errors import DataError
+from patchseg.imaging.reading import Reading
 from patchseg.imaging.source import Array, ArraySource
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pbm")
@@ -32,7 +33,7 @@ def accepts(head: bytes) -> bool:
     return head.startswith(_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def open_source(path: Path) -> ArraySource:
+def open_source(path: Path, reading: Reading = Reading()) -> ArraySource:
     """Read an image whole, upright.
 
     Raises:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from patchseg.errors import DataError
 from patchseg.imaging.box import Box
+from patchseg.imaging.reading import Reading
 from patchseg.imaging.source import Array
 
 SUFFIXES = (".tif", ".tiff")
@@ -30,7 +31,7 @@ def accepts(head: bytes) -> bool:
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_source(path: Path) -> "TiffSource":
+def open_source(path: Path, reading: Reading = Reading()) -> "TiffSource":
     """Open a TIFF by window.
 
     Raises:
