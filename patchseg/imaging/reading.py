@@ -18,11 +18,13 @@ class Reading(NamedTuple):
         pages: The number of the page to read, from 1 on; "channels" to read each page as channels; None for files of one page.
         channels: The channels to read, by index or name; None for all.
         tell: Called with a sentence about a file that can be read, but at a cost.
+        memory: Bytes that a file which is read whole may take; None for what is usual.
     """
 
     pages: int | str | None = None
     channels: tuple[int | str, ...] | None = None
     tell: Callable[[str], None] = silent
+    memory: int | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any], tell: Callable[[str], None] = silent) -> "Reading":
