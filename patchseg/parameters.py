@@ -5,14 +5,13 @@ gathered as defaults < automatic plan < file < flags and validated once; each re
 field whose default is None is left to the plan (`planned`), to the data, or off, as its description says.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from patchseg.errors import UsageError, listing
-from patchseg.section import Color, Duration, Section, sentences, setting
+from patchseg.section import Channels, Color, Duration, Section, Size, read_tree, sentences, setting
 
 FILE = "parameters.json"
 
@@ -60,6 +59,14 @@ class DataParameters(Section):
         None,
         "the classes in order: names, or {name, value, color}; derived from the masks when left out",
         flag=False,
+    )
+    channels: Channels | None = setting(
+        None,
+        "channels of the images to learn from, by index (from 0) or name: 0,2 or red,green; gray for gray stored as RGB "
+        "[auto: all, gray where red, green and blue are equal in every image]",
+    )
+    max_memory: Size | None = setting(
+        None, "memory that a picture which is read whole may take, such as 8GB [auto: 179 million pixels]"
     )
 
 
@@ -209,7 +216,7 @@ def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Param
     """
     if file is None and Path(FILE).exists():
         file = Path(FILE)
-    tree = _read(file) if file else {}
+    tree = read_tree(file) if file else {}
     sources = {
         f"{section}.{key}": str(file)
         for section, keys in tree.items()
@@ -257,32 +264,6 @@ def schema() -> dict[str, Any]:
             field.pop("short", None), field.pop("flag", None)
     tree["properties"]["$schema"] = {"type": "string"}
     return tree
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(file.read_text(encoding="utf-8-sig"))  # Windows editors put a mark first
-    except OSError as error:
-        raise UsageError(
-            f"{file}: cannot be read ({error.strerror}); check the path given to --parameters"
-        ) from None
-    except ValueError as error:
-        raise UsageError(f"{file}: is no JSON ({error}); mend it there") from None
-    if not isinstance(tree, dict):
-        raise UsageError(
-            f'{file}: holds a {type(tree).__name__}; it should hold {{"data": ..., "train": ...}}'
-        )
-    return dict(_uncomment(tree))
-
-
-def _uncomment(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {
-            key: _uncomment(value)
-            for key, value in tree.items()
-            if key != "$schema" and not key.startswith("//")
-        }
-    return [_uncomment(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def _fields_at(path: list[str]) -> list[str]:

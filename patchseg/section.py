@@ -1,11 +1,12 @@
 """What the sections of parameters.json are made of: settings, durations, and values that know their sources.
 
-And the words for what is wrong in them.
+And the words for what is wrong in them, and the file that they come from.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -18,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from patchseg.errors import did_you_mean
+from patchseg.errors import UsageError, did_you_mean
 
 
 def setting(default: Any, help: str, *, short: str = "", flag: bool = True, **limits: Any) -> Any:
@@ -40,6 +41,33 @@ def seconds(value: Any) -> Any:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def size(value: Any) -> Any:
+    """Turn a size such as "8GB" or "500 MB" into bytes; whole numbers are bytes already.
+
+    >>> size("8GB"), size("1.5 kB"), size(20)
+    (8000000000, 1500, 20)
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B?\s*", value)
+    if match is None:
+        raise ValueError('should be a size such as "500MB" or "8GB"')
+    return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
+
+
+def listed(value: Any) -> Any:
+    """Turn "0,2" or "red, green" into a list of indices and names; what is no text is left as it is.
+
+    >>> listed("0,2"), listed("red, green"), listed([1])
+    ([0, 2], ['red', 'green'], [1])
+    """
+    if isinstance(value, str):
+        value = [int(part) if part.strip().isdecimal() else part.strip() for part in value.split(",")]
+    elif isinstance(value, list):  # the command line makes real numbers of "0,2"
+        value = [int(part) if isinstance(part, float) and part.is_integer() else part for part in value]
+    return value
+
+
 def color(value: str) -> str:
     """Return a colour that is one.
 
@@ -54,6 +82,15 @@ def color(value: str) -> str:
 Color = Annotated[str, AfterValidator(color)]
 Positive = Annotated[float, Field(gt=0)]
 Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]
+Bytes = Annotated[int, Field(gt=0)]
+Size = Annotated[Bytes, BeforeValidator(size, json_schema_input_type=Bytes | str)]
+Index = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
+Channels = Annotated[
+    list[Index | Name],
+    Field(min_length=1),
+    BeforeValidator(listed, json_schema_input_type=list[Index | Name] | Index | str),
+]
 
 
 class Section(BaseModel):
@@ -129,3 +166,34 @@ def _is_of_other_kind(mistake: Any) -> bool:
 def _branch(part: int | str) -> str:
     """Return the kind that pydantic names, in brackets, where a value may be of several."""
     return str(part).split("[")[0] if "[" in str(part) else ""
+
+
+def read_tree(file: Path) -> dict[str, Any]:
+    """Read the JSON object of a parameters file, without what begins with // and without $schema.
+
+    Raises:
+        UsageError: The file is missing, no JSON, or no object.
+    """
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8-sig"))  # Windows editors put a mark first
+    except OSError as error:
+        raise UsageError(
+            f"{file}: cannot be read ({error.strerror}); check the path given to --parameters"
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"{file}: is no JSON ({error}); mend it there") from None
+    if not isinstance(tree, dict):
+        raise UsageError(
+            f'{file}: holds a {type(tree).__name__}; it should hold {{"data": ..., "train": ...}}'
+        )
+    return dict(_uncomment(tree))
+
+
+def _uncomment(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {
+            key: _uncomment(value)
+            for key, value in tree.items()
+            if key != "$schema" and not key.startswith("//")
+        }
+    return [_uncomment(value) for value in tree] if isinstance(tree, list) else tree

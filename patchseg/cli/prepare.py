@@ -5,14 +5,14 @@ import click
 from patchseg.cli.options import overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
 from patchseg.errors import UsageError
-from patchseg.parameters import Parameters, PrepareParameters
+from patchseg.parameters import DataParameters, Parameters, PrepareParameters
 from patchseg.patches.prepare import prepare
 
 
 @click.command(context_settings={"allow_extra_args": True})
 @click.argument("data__images", metavar="[IMAGES]", required=False)
 @click.argument("data__masks", metavar="[MASKS]", required=False)
-@parameters(PrepareParameters)
+@parameters(DataParameters, PrepareParameters)
 @overwrite
 def command(parameters: Parameters, overwrite: bool) -> None:
     """Cut random patches, with flips, out of each image and its mask into one HDF5 file.

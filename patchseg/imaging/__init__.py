@@ -11,6 +11,7 @@ from typing import NamedTuple
 from patchseg.errors import DataError
 from patchseg.imaging import array, raster, tiff
 from patchseg.imaging.box import Box
+from patchseg.imaging.channels import choose
 from patchseg.imaging.reading import Reading
 from patchseg.imaging.source import ArraySource, ImageSource, PaletteColors
 
@@ -64,6 +65,14 @@ def open_raw(path: Path, reading: Reading = Reading()) -> ImageSource:
 
 
 def open_image(path: Path, reading: Reading = Reading()) -> ImageSource:
-    """Open an image as a viewer shows it: upright, palettes resolved to colours, opaque alpha dropped."""
+    """Open an image as a viewer shows it: upright, palettes resolved to colours, opaque alpha dropped.
+
+    Of its channels those that `reading` names.
+    """
     source = open_raw(path, reading)
-    return PaletteColors(source) if source.palette is not None else source
+    try:
+        source = PaletteColors(source) if source.palette is not None else source
+        return source if reading.channels is None else choose(source, reading.channels, path)
+    except DataError:
+        source.close()
+        raise

@@ -33,6 +33,11 @@ class Reading(NamedTuple):
         >>> Reading.of({"data.pages": {"value": 3, "source": "flag"}}).pages
         3
         """
-        values = {name: record.get(f"data.{name}", {}).get("value") for name in ("pages", "channels")}
-        channels = values["channels"]
-        return cls(values["pages"], None if channels is None else tuple(channels), tell)
+        names = ("pages", "channels", "max_memory")
+        pages, channels, memory = (record.get(f"data.{name}", {}).get("value") for name in names)
+        return cls(pages, None if channels is None else tuple(channels), tell, memory)
+
+    @property
+    def of_masks(self) -> "Reading":
+        """The same without the channels, which are those of images."""
+        return self._replace(channels=None)

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, ImageSource, open_image, picture
+from patchseg.imaging import Box, ImageSource, Reading, open_image, picture
+from patchseg.imaging.reading import silent
 from patchseg.imaging.write import PNG_PIXELS, RowWriter, open_writer
 from patchseg.inference.predictor import most_probable
 from patchseg.labels.classes import IGNORE
@@ -40,13 +41,16 @@ class Job(NamedTuple):
         return [path for path in (self.mask, self.probabilities, self.overlay) if path]
 
 
-def plan_jobs(found: list[tuple[Path, Path]], folder: Path, parameters: InferParameters) -> list[Job]:
+def plan_jobs(
+    found: list[tuple[Path, Path]], folder: Path, parameters: InferParameters, reading: Reading = Reading()
+) -> list[Job]:
     """Return the outputs of each image; equal ones are refused, and such that would replace an image.
 
     Args:
         found: (image, its path relative to the folder or glob it was found in).
         folder: Where masks go.
         parameters: Which outputs are wanted, and their format.
+        reading: How the images are read.
 
     Raises:
         UsageError: Two images would have the same mask, or an image would be replaced.
@@ -59,7 +63,7 @@ def plan_jobs(found: list[tuple[Path, Path]], folder: Path, parameters: InferPar
             raise UsageError(
                 f"{image}: would have the same mask {folder / stem} as {owner[stem]}; infer them apart"
             )
-        height, width = _size(image)
+        height, width = _size(image, reading._replace(tell=silent))
         # A PNG is held whole until it is written.
         fitting = ".tif" if height * width > PNG_PIXELS else ".png"
         suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
@@ -131,10 +135,10 @@ class Outputs:
         self._files.__exit__(kind, error, trace)
 
 
-def _size(image: Path) -> tuple[int, int]:
+def _size(image: Path, reading: Reading) -> tuple[int, int]:
     """Return rows and columns of an image, none where it cannot be read."""
     try:
-        with open_image(image) as source:
+        with open_image(image, reading) as source:
             return source.shape[:2]
     except DataError:
         return 0, 0

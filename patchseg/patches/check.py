@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from patchseg.errors import DataError, listing
-from patchseg.imaging import Box, open_image, open_raw, raster
+from patchseg.imaging import Box, Reading, open_image, open_raw, raster
+from patchseg.imaging.channels import GRAY, are_gray, channel_names
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes
 from patchseg.labels.derive import Survey, derive, survey
@@ -25,12 +26,16 @@ class Inspection(NamedTuple):
     shapes: list[tuple[int, int]]  # (H, W) of each image
     channels: int
     dtype: np.dtype[Any]
+    names: tuple[str, ...] = ()  # of the channels
+    reading: Reading = Reading()  # how images are read, with what was found of them
 
 
 class _Image(NamedTuple):
     path: Path
     shape: tuple[int, int, int]  # (H, W, C)
     dtype: np.dtype[Any]
+    names: tuple[str, ...]  # of the channels
+    gray: bool  # stored as three equal channels
 
 
 class _Mask(NamedTuple):
@@ -40,7 +45,12 @@ class _Mask(NamedTuple):
 
 
 def inspect(
-    pairs: list[Pair], classes: Classes | None, progress: Progress, *, mistakes: Sequence[str] = ()
+    pairs: list[Pair],
+    classes: Classes | None,
+    progress: Progress,
+    *,
+    mistakes: Sequence[str] = (),
+    reading: Reading = Reading(),
 ) -> Inspection:
     """Read every image and every mask of a data set.
 
@@ -49,6 +59,8 @@ def inspect(
         classes: The classes that are given, or None to derive them from the masks.
         progress: Moves once a pair.
         mistakes: What is known to be wrong before; it is listed too.
+        reading: How files are read. Where all images are gray stored as RGB and no channels are chosen, what is
+            returned chooses gray.
 
     Raises:
         DataError: Whatever is wrong, a line a file.
@@ -59,21 +71,25 @@ def inspect(
     progress.start("checking", len(pairs))
     for pair in pairs:
         assert pair.mask is not None
-        image, mask = _note(_image, pair.image, wrong), _note(_mask, pair.mask, wrong)
+        image, mask = _note(_image, pair.image, reading, wrong), _note(_mask, pair.mask, reading, wrong)
         if image is not None and mask is not None and image.shape[:2] != mask.shape[:2]:
             wrong.append(_mismatch(image, mask))
         images += [image] if image is not None else []
         surveys += [mask.survey] if mask is not None else []
         progress.step()
     progress.stop()
+    if reading.channels is None and _all_gray(images):
+        images = [image._replace(shape=(*image.shape[:2], 1), names=(GRAY,)) for image in images]
+        reading = reading._replace(channels=(GRAY,))
     wrong += _strangers(images)
     if classes is not None:
         wrong += _unknown(surveys, classes)
     if wrong:
         raise DataError(listing(wrong))
     return Inspection(
-        classes or derive(surveys), [i.shape[:2] for i in images], images[0].shape[2], images[0].dtype
-    )
+        classes or derive(surveys), [i.shape[:2] for i in images], images[0].shape[2], images[0].dtype,
+        images[0].names, reading,
+    )  # fmt: skip
 
 
 def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
@@ -86,28 +102,33 @@ def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
     )
 
 
-def _note(look: Callable[[Path], Found], path: Path, wrong: list[str]) -> Found | None:
+def _note(
+    look: Callable[[Path, Reading], Found], path: Path, reading: Reading, wrong: list[str]
+) -> Found | None:
     """Look at a file; what is wrong with it joins the list."""
     try:
-        return look(path)
+        return look(path, reading)
     except DataError as error:
         wrong.append(str(error))
         return None
 
 
-def _image(path: Path) -> _Image:
+def _image(path: Path, reading: Reading) -> _Image:
     """Read all of an image once, so that damage shows now and not after half the work."""
-    with open_image(path) as image:
-        height, width, _ = image.shape
+    with open_image(path, reading) as image:
+        height, width, channels = image.shape
+        gray = channels == 3
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
-            require_finite(image.read(Box(top, 0, min(rows, height - top), width)), path, top=top)
-        return _Image(path, image.shape, image.dtype)
+            pixels = image.read(Box(top, 0, min(rows, height - top), width))
+            require_finite(pixels, path, top=top)
+            gray = gray and are_gray(pixels)
+        return _Image(path, image.shape, image.dtype, channel_names(image), gray)
 
 
-def _mask(path: Path) -> _Mask:
+def _mask(path: Path, reading: Reading) -> _Mask:
     """List what a mask holds."""
-    with open_raw(path) as mask:
+    with open_raw(path, reading.of_masks) as mask:
         channels = mask.shape[2]
         if channels == 2 or channels > 4:
             raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")
@@ -130,10 +151,20 @@ def _mismatch(image: _Image, mask: _Mask) -> str:
     return f"{text}; rows x columns must be equal, so save the mask at the image's size"
 
 
+def _all_gray(images: list[_Image]) -> bool:
+    """Tell whether all images are gray, and some of them stored as RGB."""
+    return any(i.gray for i in images) and all(i.gray or i.names == (GRAY,) for i in images)
+
+
 def _strangers(images: list[_Image]) -> list[str]:
     """Name the images whose channels or dtype differ from the first one's."""
     first = images[0] if images else None
     return [
+        f"{image.path}: has the channels {', '.join(image.names)}, {first.path} has {', '.join(first.names)}; expected one "
+        "order, so choose them by name in data.channels"
+        for image in images
+        if first is not None and image.names != first.names and set(image.names) == set(first.names)
+    ] + [
         f"{image.path}: has {image.shape[2]} channels of {image.dtype}, {first.path} has {first.shape[2]} of {first.dtype}; "
         "expected all alike, so convert one kind to the other"
         for image in images

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, open_image, open_raw
+from patchseg.imaging import Box, Reading, open_image, open_raw
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource, scaled_length
 from patchseg.imaging.source import Array
@@ -21,8 +21,6 @@ from patchseg.patches.sampling import cut, flips, sample_boxes
 from patchseg.patches.split import Region, groups, random, split
 from patchseg.patches.store import Head, PatchWriter
 from patchseg.progress import Progress, counted, megabytes
-
-_CHANNELS = {1: ("gray",), 3: ("red", "green", "blue")}
 
 
 def prepare(
@@ -57,7 +55,9 @@ def prepare(
     pairs, held_out, mistakes = _all_pairs(images, masks, parameters)
     group = groups([p.name for p in pairs], parameters.group) + [p.name for p in held_out]
     classes = Classes.of(data.classes) if data.classes else None
-    inspection = inspect(pairs + held_out, classes, progress, mistakes=mistakes)
+    reading = Reading.of(effective(data), progress.say)
+    inspection = inspect(pairs + held_out, classes, progress, mistakes=mistakes, reading=reading)
+    data = _with_channels(data, inspection.reading, progress)
     if data.classes is None:
         progress.say(f"classes (from the masks): {inspection.classes}")
         if IGNORE in inspection.classes.values:
@@ -75,7 +75,7 @@ def prepare(
         cutter = _Cutter(writer, output, parameters, inspection)
         _cut_all(cutter, pairs + held_out, group, regions, progress)
         record = effective(data, parameters)
-        del record["prepare.output"]  # a file is the same under any name
+        del record["prepare.output"], record["data.max_memory"]  # a file is the same under any name
         head = Head(
             parameters.patch,
             parameters.scale,
@@ -86,6 +86,16 @@ def prepare(
         )
         writer.finish(head)
     return output
+
+
+def _with_channels(data: DataParameters, reading: Reading, progress: Progress) -> DataParameters:
+    """Say how the images are read where they have told it; `infer` reads as it is recorded."""
+    if data.channels is not None or reading.channels is None:
+        return data
+    progress.say(
+        "red, green and blue are equal in all images, so one channel (gray) is learned, and read by infer"
+    )
+    return data.planned(channels=list(reading.channels))
 
 
 def _all_pairs(
@@ -187,7 +197,8 @@ class _Cutter:
     ) -> None:
         self._writer, self._folder = writer, output.resolve().parent
         self._parameters, self._classes = parameters, inspection.classes
-        self.statistics = _Statistics(inspection.channels)
+        self._reading = inspection.reading
+        self.statistics = _Statistics(inspection.names)
 
     def cut(self, number: int, pair: Pair, group: str, regions: list[Region]) -> None:
         """Store the patches and validation regions of an image."""
@@ -211,7 +222,8 @@ class _Cutter:
         """Read an image and its mask at the working size; transparent pixels are ignored."""
         assert pair.mask is not None
         scale = self._parameters.scale
-        image, labels = open_image(pair.image), open_raw(pair.mask)
+        reading = self._reading
+        image, labels = open_image(pair.image, reading), open_raw(pair.mask, reading.of_masks)
         if scale != 1:
             image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
         with image, labels:
@@ -243,11 +255,12 @@ class _Cutter:
 
 
 class _Statistics:
-    """Mean and standard deviation of each channel over the labelled training pixels."""
+    """Mean, standard deviation and range of each channel over the labelled training pixels."""
 
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self._mean, self._squares = np.zeros(channels), np.zeros(channels)
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.count, self._names = 0, names
+        self._mean, self._squares = np.zeros(len(names)), np.zeros(len(names))
+        self._min, self._max = np.full(len(names), np.inf), np.full(len(names), -np.inf)
 
     def add(self, pixels: Array, mask: NDArray[np.uint8]) -> None:
         """Merge the pixels of one image (Chan et al. 1979, parallel variance)."""
@@ -259,15 +272,16 @@ class _Statistics:
             shift = mean - self._mean
             self._squares += ((band - mean) ** 2).sum(axis=0) + shift**2 * self.count * len(band) / total
             self._mean += shift * len(band) / total
+            self._min, self._max = np.minimum(self._min, band.min(0)), np.maximum(self._max, band.max(0))
             self.count = total
 
     def channels(self) -> list[dict[str, Any]]:
-        """Return [{name, mean, std}]."""
-        names = _CHANNELS.get(len(self._mean), [f"channel_{i}" for i in range(len(self._mean))])
+        """Return [{name, mean, std, min, max}]."""
         std = np.sqrt(self._squares / max(self.count, 1))
+        numbers = zip(self._mean, std, self._min, self._max, strict=True)
         return [
-            {"name": n, "mean": float(m), "std": float(s)}
-            for n, m, s in zip(names, self._mean, std, strict=True)
+            {"name": name, "mean": float(mean), "std": float(std), "min": float(low), "max": float(high)}
+            for name, (mean, std, low, high) in zip(self._names, numbers, strict=True)
         ]
 
 
