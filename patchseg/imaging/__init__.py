@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchseg.errors import DataError
-from patchseg.imaging import array, raster, tiff
+from patchseg.imaging import array, hdf5, raster, tiff
+from patchseg.imaging.address import HDF5_SUFFIXES, Address, is_zarr
 from patchseg.imaging.box import Box
 from patchseg.imaging.channels import choose
 from patchseg.imaging.reading import Reading
@@ -23,6 +24,7 @@ __all__ = [
     "Format",
     "ImageSource",
     "Reading",
+    "is_image",
     "open_image",
     "open_raw",
 ]
@@ -39,9 +41,18 @@ class Format(NamedTuple):
 FORMATS: dict[str, Format] = {
     "tiff": Format(tiff.accepts, tiff.open_source, tiff.SUFFIXES),
     "npy": Format(array.accepts, array.open_source, array.SUFFIXES),
+    "hdf5": Format(hdf5.accepts, hdf5.open_source, hdf5.SUFFIXES),
     "raster": Format(raster.accepts, raster.open_source, raster.SUFFIXES),
 }
 SUFFIXES = tuple(suffix for format in FORMATS.values() for suffix in format.suffixes)
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its name whether a path in a folder of images is one; files of patches are none."""
+    suffix = path.suffix.lower()
+    if path.name.startswith(".") or (suffix in HDF5_SUFFIXES and hdf5.is_of_patches(path)):
+        return False
+    return suffix in SUFFIXES or is_zarr(path)
 
 
 def open_raw(path: Path, reading: Reading = Reading()) -> ImageSource:
@@ -51,7 +62,7 @@ def open_raw(path: Path, reading: Reading = Reading()) -> ImageSource:
         DataError: The file is missing, damaged or of no known format.
     """
     try:
-        with path.open("rb") as file:
+        with Address.of(path).file.open("rb") as file:
             head = file.read(32)
     except OSError as error:
         raise DataError(

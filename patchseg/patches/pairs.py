@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchseg.errors import DataError, UsageError, did_you_mean, listing
-from patchseg.imaging import SUFFIXES
+from patchseg.imaging import SUFFIXES, is_image
+from patchseg.imaging.address import is_there, is_zarr, plain_name
 
 _SPLIT = re.compile(r'"([^"]*)"|(\S+)')
 _NUMBER = re.compile(r"\d+")
@@ -62,7 +63,7 @@ def image_files(folder: Path) -> list[Path]:
         raise UsageError(
             f"{folder}: is no folder; expected one with images ({' '.join(SUFFIXES)}){did_you_mean(folder.name, beside)}"
         )
-    files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+    files = [file for file in folder.iterdir() if is_image(file)]
     inside = sorted(path.name for path in folder.iterdir() if path.is_dir())[:8]
     if not files and inside:
         raise UsageError(f"{folder}: holds no image, only folders ({', '.join(inside)}); name one of them")
@@ -80,10 +81,10 @@ def find_images(wanted: list[Path | str]) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for item in wanted:
         path, text = Path(item), str(item)
-        if path.is_dir():
+        if path.is_dir() and not is_zarr(path):
             found += [(file, file.relative_to(path)) for file in image_files(path)]
-        elif path.exists():
-            found.append((path, Path(path.name)))
+        elif is_there(path):
+            found.append((path, plain_name(path)))
         else:
             fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
             pattern = str(path.relative_to(fixed))
@@ -91,7 +92,7 @@ def find_images(wanted: list[Path | str]) -> list[tuple[Path, Path]]:
             if not matches:
                 raise UsageError(f"{item}: is no file, folder or glob that matches; check the path")
             found += [
-                (Path(match), Path(match).relative_to(fixed)) for match in matches if Path(match).is_file()
+                (Path(match), Path(match).relative_to(fixed)) for match in matches if is_there(Path(match))
             ]
     return list(dict.fromkeys(found))
 
@@ -157,10 +158,10 @@ def read_list(file: Path) -> list[Pair]:
             )
             continue
         image, mask = (file.parent / part for part in parts)
-        missing = [path for path in (image, mask) if not path.is_file()]
+        missing = [path for path in (image, mask) if not is_there(path)]
         findings += [f"{file}:{number}: {path} is no file; mend the path" for path in missing]
         if not missing:
-            pairs.append(Pair(image.stem, image, mask))
+            pairs.append(Pair(plain_name(image).stem, image, mask))
     findings += _doubles([pair.image for pair in pairs])
     if not pairs and not findings:
         findings = [f"{file}: holds no pair; expected `image mask` a line"]
@@ -273,10 +274,11 @@ def _doubles(files: list[Path]) -> list[str]:
     first: dict[str, Path] = {}
     findings = []
     for file in files:
-        if file.stem not in first:
-            first[file.stem] = file
-        elif first[file.stem] == file:
+        stem = plain_name(file).stem
+        if first.setdefault(stem, file) is file:
+            continue
+        if first[stem] == file:
             findings.append(f"{file}: stands twice; remove one of its lines")
         else:
-            findings.append(f"{file}: has the same stem as {first[file.stem]}; rename or remove one of them")
+            findings.append(f"{file}: has the same stem as {first[stem]}; rename or remove one of them")
     return findings

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box, Reading, open_image, open_raw
+from patchseg.imaging.address import files_of
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource, scaled_length
 from patchseg.imaging.source import Array
@@ -286,5 +287,9 @@ class _Statistics:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the digest of the file of an image, or of all files of a folder."""
+    digest = hashlib.sha256()
+    for part in files_of(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

@@ -22,7 +22,7 @@ class Told(Progress):
 def work(tmp_path, make):
     """Infer one array of uint8 and return its mask and the lines: `work(pixels, channels=..., data=...)`."""
 
-    def work(pixels, *, channels=None, data=DataParameters(), **ranges):  # noqa: B008
+    def work(pixels, *, channels=None, data=DataParameters(), **ranges):
         checkpoint = make(channels=1 if channels == ["gray"] or pixels.ndim == 2 else pixels.shape[2])
         checkpoint.parameters = {"data.channels": {"value": channels, "source": "plan"}}
         for channel in checkpoint.channels:
