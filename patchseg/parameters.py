@@ -155,6 +155,9 @@ class InferParameters(Section):
     overlap: float = setting(0.5, "share of a tile that its neighbour covers too", ge=0, lt=1)
     blend: Window = setting("flat", "weights of a tile's pixels in the average of probabilities")
     format: Format = setting("auto", "of the masks [auto: PNG, TIFF above 16 megapixels]")
+    pyramid: bool = setting(
+        False, "write masks as TIFF with smaller sizes inside, for viewers of large images"
+    )
     probabilities: bool = setting(False, "write the probabilities too: a channel a class, float16 TIFF")
     overlay: bool = setting(False, "write the image with the mask over it too")
     device: Device = setting("auto", "where to compute")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchseg.errors import DataError
-from patchseg.imaging import array, hdf5, raster, tiff
+from patchseg.imaging import array, hdf5, raster, tiff, zarr
 from patchseg.imaging.address import HDF5_SUFFIXES, Address, is_zarr
 from patchseg.imaging.box import Box
 from patchseg.imaging.channels import choose
@@ -61,6 +61,8 @@ def open_raw(path: Path, reading: Reading = Reading()) -> ImageSource:
     Raises:
         DataError: The file is missing, damaged or of no known format.
     """
+    if is_zarr(path):
+        return zarr.open_source(path, reading)
     try:
         with Address.of(path).file.open("rb") as file:
             head = file.read(32)

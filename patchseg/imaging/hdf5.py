@@ -154,4 +154,4 @@ def _row_of_chunks(dataset: h5py.Dataset) -> int:
     across = [
         -(-length // chunk) for length, chunk in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)
     ]
-    return math.prod(dataset.chunks) * math.prod(across) * int(dataset.dtype.itemsize)
+    return int(math.prod(dataset.chunks) * math.prod(across) * dataset.dtype.itemsize)

@@ -72,7 +72,7 @@ def open_source(path: Path, reading: Reading = Reading()) -> ArraySource:
 def orientation(path: Path) -> int:
     """Return the EXIF orientation of a file, 1 where it has none."""
     try:
-        with _unlimited(), Image.open(path, formats=_FORMATS) as image:
+        with _unlimited(), Image.open(path, formats=(*_FORMATS, "TIFF")) as image:
             return _orientation(image)
     except Exception:  # noqa: BLE001 - those who read the pixels tell the damage
         return 1
