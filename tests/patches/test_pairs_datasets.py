@@ -1,4 +1,4 @@
-"""Images that are datasets of HDF5 files: in lists, as arguments, and through prepare."""
+"""Images that are datasets of HDF5 files, or Zarr folders: in lists, as arguments, and through prepare."""
 
 import h5py
 import numpy as np
@@ -89,3 +89,25 @@ def test_a_folder_of_hdf5_files_pairs_with_its_masks_and_patches_are_left_out(tm
         "1.png",
         "2.png",
     ]
+
+
+def test_folders_of_zarr_are_images_in_a_folder_and_are_prepared(tmp_path, everything):
+    zarr = pytest.importorskip("zarr")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 2)).astype(np.uint8)
+    for number in range(3):
+        zarr.create_array(store=str(tmp_path / f"images/{number}.zarr"), data=np.roll(pixels, number, axis=0))
+        np.save(tmp_path / f"masks/{number}.npy", pixels[:, :, 0] // 128)
+    assert [path.name for path in image_files(tmp_path / "images")] == ["0.zarr", "1.zarr", "2.zarr"]
+    one = tmp_path / "images/1.zarr"
+    assert [relative.stem for _, relative in find_images([one, tmp_path / "images/*.zarr"])] == [
+        "1",
+        "0",
+        "1",
+        "2",
+    ]
+    settings = PrepareParameters(output=str(tmp_path / "patches.h5"), patch=16, per_image=2, validation=0.3)
+    made = everything(prepare(tmp_path / "images", tmp_path / "masks", parameters=settings))
+    assert made["train/images"].shape[1:] == (16, 16, 2)
+    assert len(set(made["sources/sha256"])) == 3
