@@ -25,7 +25,8 @@ def channel_names(source: ImageSource) -> tuple[str, ...]:
 def choose(source: ImageSource, channels: Sequence[int | str], path: Path) -> ImageSource:
     """Return a source of some channels, in the order that is asked for; it takes over the one that is given.
 
-    The only channel "gray" of an image in red, green and blue stands for all three, which must be equal.
+    The only channel "gray" of an image in red, green and blue stands for all three, which must be equal; of an image of
+    one channel it is that one, whatever its name.
 
     Args:
         source: The image.
@@ -36,8 +37,8 @@ def choose(source: ImageSource, channels: Sequence[int | str], path: Path) -> Im
         DataError: It has no such channel.
     """
     names = channel_names(source)
-    if tuple(channels) == (GRAY,) and names == _NAMES[3]:
-        return GraySource(source, path)
+    if tuple(channels) == (GRAY,) and (len(names) == 1 or names == _NAMES[3]):
+        return source if len(names) == 1 else GraySource(source, path)
     chosen = []
     for channel in channels:
         index = names.index(channel) if channel in names else channel

@@ -13,7 +13,7 @@ from patchseg.errors import DataError, SomeFailed, UsageError, listing
 from patchseg.imaging import ImageSource, Reading, open_image
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource
-from patchseg.inference.kinship import Watched, require_kin
+from patchseg.inference.kinship import Watched, as_learned, require_kin
 from patchseg.inference.outputs import Job, Outputs, plan_jobs
 from patchseg.inference.predictor import Predictor
 from patchseg.inference.rescale import RowResampler
@@ -74,7 +74,7 @@ def infer(
     precision = devices.resolve_precision(parameters.precision, device)
     parameters = parameters.planned(tile=model.patch)
     assert parameters.tile is not None
-    reading = Reading.of(model.parameters, progress.say)._replace(memory=data.max_memory)
+    reading = as_learned(model, progress.say)._replace(memory=data.max_memory)
     with devices.memory_errors("choose a smaller --tile"):
         jobs = plan_jobs(find_images(images), folder, parameters, reading)
         outputs = [path for job in jobs for path in job.outputs]

@@ -1,17 +1,25 @@
 """Whether an image is of the kind that a model has learned: its channels, its dtype, and the range of its values."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from patchseg.errors import DataError
-from patchseg.imaging import Box, ImageSource
-from patchseg.imaging.channels import channel_names
+from patchseg.imaging import Box, ImageSource, Reading
+from patchseg.imaging.channels import GRAY, channel_names
 from patchseg.models.checkpoint import Checkpoint
 from patchseg.patches.check import require_finite
 
 _ABOVE, _BELOW = 4, 16  # 10, 12, 14 and 16 bits in one dtype lie 4 times apart, an image may well be dark
+
+
+def as_learned(checkpoint: Checkpoint, tell: Callable[[str], None]) -> Reading:
+    """Return how images are read: as those that the model has learned; gray also where it is stored as RGB."""
+    reading = Reading.of(checkpoint.parameters, tell)
+    gray = [channel["name"] for channel in checkpoint.channels] == [GRAY]
+    return reading._replace(channels=(GRAY,)) if gray and reading.channels is None else reading
 
 
 def require_kin(path: Path, source: ImageSource, checkpoint: Checkpoint) -> None:

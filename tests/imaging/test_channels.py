@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchseg.errors import DataError
-from patchseg.imaging import Box, Reading, open_image
-from patchseg.imaging.channels import are_gray, channel_names
+from patchseg.imaging import ArraySource, Box, Reading, open_image
+from patchseg.imaging.channels import are_gray, channel_names, choose
 
 RANDOM = np.random.default_rng(0)
 
@@ -97,3 +97,11 @@ def test_two_equal_channels_of_three_are_no_gray():
         other[1, 1, channel] = 1
         assert not are_gray(other)
     assert are_gray(pixels)
+
+
+def test_the_only_channel_is_gray_whatever_its_name(tmp_path):
+    class Named(ArraySource):
+        channel_names = ("DAPI",)
+
+    source = Named(np.zeros((2, 2), np.uint8))
+    assert choose(source, ("gray",), tmp_path) is source

@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 
 from patchseg.errors import DataError
-from patchseg.imaging import ArraySource, Box
+from patchseg.imaging import ArraySource, Box, Reading
 from patchseg.inference.infer import infer
-from patchseg.inference.kinship import Watched, require_kin
+from patchseg.inference.kinship import Watched, as_learned, require_kin
 from patchseg.parameters import DataParameters, InferParameters
 from patchseg.progress import Progress
 
@@ -48,6 +48,15 @@ def test_gray_stored_as_rgb_is_read_as_it_was_learned(work):
     np.testing.assert_array_equal(one, three)
     with pytest.raises(DataError, match=r"a\.png: is in colour, first at row 0, column 0; expected gray"):
         work(np.stack([NOISE, NOISE, NOISE ^ 1], axis=-1), channels=["gray"])
+
+
+def test_a_model_of_plain_gray_reads_gray_stored_as_rgb_too(make):
+    checkpoint = make()
+    assert as_learned(checkpoint, print).channels is None
+    checkpoint.channels[0]["name"] = "gray"
+    assert as_learned(checkpoint, print) == Reading(channels=("gray",), tell=print)
+    checkpoint.parameters = {"data.channels": {"value": [0], "source": "flag"}}
+    assert as_learned(checkpoint, print).channels == (0,)
 
 
 def test_other_channels_are_refused_by_name(work):
