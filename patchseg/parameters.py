@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from patchseg.section import Color, Duration, Ignored, Pages, Section, setting
+from patchseg.section import Channels, Color, Duration, Ignored, Pages, Section, Size, setting
 
 Model = Literal["unet"]
 Norm = Literal["batch", "group", "none"]
@@ -85,6 +85,14 @@ class DataParameters(Section):
         None,
         "of TIFF files with several pages: the number of the one to read, from 1 on, or channels to read all as channels "
         "[auto: such files are refused]",
+    )
+    channels: Channels | None = setting(
+        None,
+        "channels of the images to learn from, by index (from 0) or name: 0,2 or red,green; gray for gray stored as RGB "
+        "[auto: all, gray where red, green and blue are equal in every image]",
+    )
+    max_memory: Size | None = setting(
+        None, "memory that a picture which is read whole may take, such as 8GB [auto: 179 million pixels]"
     )
 
 
@@ -181,6 +189,9 @@ class InferParameters(Section):
     original_values: bool = setting(
         False,
         "write masks in the values or colours of the training masks, not as places in the list of classes",
+    )
+    pyramid: bool = setting(
+        False, "write masks as TIFF with smaller sizes inside, for viewers of large images"
     )
     probabilities: bool = setting(False, "write the probabilities too: a channel a class, float16 TIFF")
     overlay: bool = setting(False, "write the image with the mask over it too")

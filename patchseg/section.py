@@ -53,6 +53,33 @@ def page(value: Any) -> Any:
     raise ValueError('should be the number of a page, from 1 on, or "channels"')
 
 
+def size(value: Any) -> Any:
+    """Turn a size such as "8GB" or "500 MB" into bytes; whole numbers are bytes already.
+
+    >>> size("8GB"), size("1.5 kB"), size(20)
+    (8000000000, 1500, 20)
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B?\s*", value)
+    if match is None:
+        raise ValueError('should be a size such as "500MB" or "8GB"')
+    return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
+
+
+def listed(value: Any) -> Any:
+    """Turn "0,2" or "red, green" into a list of indices and names; what is no text is left as it is.
+
+    >>> listed("0,2"), listed("red, green"), listed([1])
+    ([0, 2], ['red', 'green'], [1])
+    """
+    if isinstance(value, str):
+        value = [int(part) if part.strip().isdecimal() else part.strip() for part in value.split(",")]
+    elif isinstance(value, list):  # the command line makes real numbers of "0,2"
+        value = [int(part) if isinstance(part, float) and part.is_integer() else part for part in value]
+    return value
+
+
 def color(value: str) -> str:
     """Return a colour that is one.
 
@@ -77,6 +104,15 @@ Color = Annotated[str, AfterValidator(color)]
 Ignored = Annotated[int | Color, BeforeValidator(ignored, json_schema_input_type=int | str)]
 Positive = Annotated[float, Field(gt=0)]
 Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]
+Bytes = Annotated[int, Field(gt=0)]
+Size = Annotated[Bytes, BeforeValidator(size, json_schema_input_type=Bytes | str)]
+Index = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
+Channels = Annotated[
+    list[Index | Name],
+    Field(min_length=1),
+    BeforeValidator(listed, json_schema_input_type=list[Index | Name] | Index | str),
+]
 
 Number = Annotated[int, Field(ge=1)]
 Pages = Annotated[int | str, BeforeValidator(page, json_schema_input_type=Number | Literal["channels"])]

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from patchseg.parameters import ClassParameters, ModelParameters, TrainParameters
+from patchseg.parameters import ClassParameters, DataParameters, ModelParameters, TrainParameters
 from patchseg.section import seconds
 
 
@@ -45,3 +45,35 @@ def test_what_is_no_colour_is_refused(color):
     assert ClassParameters(name="a", color="#E69f00").color == "#E69f00"
     with pytest.raises(ValidationError, match="should be a colour"):
         ClassParameters(name="a", color=color)
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ({"channels": "0,2"}, [0, 2]),
+        ({"channels": [0.0, 2.0]}, [0, 2]),  # what the command line makes of 0,2
+        ({"channels": "red, nir"}, ["red", "nir"]),
+        ({"channels": ["red", 3]}, ["red", 3]),
+        ({"max_memory": "8GB"}, 8 * 10**9),
+        ({"max_memory": 5}, 5),
+    ],
+)
+def test_channels_and_sizes_are_taken_as_people_write_them(written, taken):
+    data = DataParameters(**written)
+    assert getattr(data, next(iter(written))) == taken
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"channels": []},
+        {"channels": [-1]},
+        {"channels": "1,"},
+        {"channels": [0.5]},
+        {"max_memory": "8 apples"},
+        {"max_memory": 0},
+    ],
+)
+def test_what_is_no_channel_and_no_size_is_refused(written):
+    with pytest.raises(ValidationError):
+        DataParameters(**written)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from patchseg.errors import DataError, UsageError, listing
 from patchseg.evaluation.metrics import Confusion
-from patchseg.imaging import Box, open_raw
+from patchseg.imaging import Box, Reading, open_raw
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.labels.classes import Classes, MaskReading
 from patchseg.parameters import DataParameters, EvaluateParameters
@@ -28,6 +28,7 @@ class _Predicted(NamedTuple):
     truth: Classes
     masks: Classes
     images: dict[str, Path]
+    reading: Reading = Reading()
 
 
 def evaluate(
@@ -62,7 +63,7 @@ def evaluate(
     folder = Path(parameters.output or masks)
     output, table = folder / "scores.json", folder / "scores.csv"
     refuse_existing([output, table], overwrite=overwrite)
-    known = _predicted(masks, Path(truth), data)
+    known = _predicted(masks, Path(truth), data)._replace(reading=Reading(memory=data.max_memory))
     names = known.truth.names
     entries, mistakes, total = [], [], Confusion.empty(len(names))
     pairs = _pairs(
@@ -155,7 +156,7 @@ def _pairs(
 def _compare(pair: Pair, known: _Predicted) -> Confusion:
     """Count the pixels of one mask against its truth, band by band."""
     assert pair.mask is not None
-    with open_raw(pair.image) as mask, open_raw(pair.mask) as truth:
+    with open_raw(pair.image, known.reading) as mask, open_raw(pair.mask, known.reading) as truth:
         if mask.shape[:2] != truth.shape[:2]:
             raise DataError(
                 f"{pair.image}: is {mask.shape[0]} x {mask.shape[1]} pixels, its truth {pair.mask} is "

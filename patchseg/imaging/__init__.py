@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchseg.errors import DataError
-from patchseg.imaging import array, raster, tiff
+from patchseg.imaging import array, hdf5, raster, tiff, zarr
+from patchseg.imaging.address import HDF5_SUFFIXES, Address, is_zarr
 from patchseg.imaging.box import Box
+from patchseg.imaging.channels import choose
 from patchseg.imaging.reading import Reading
 from patchseg.imaging.source import ArraySource, ImageSource, PaletteColors
 
@@ -22,6 +24,7 @@ __all__ = [
     "Format",
     "ImageSource",
     "Reading",
+    "is_image",
     "open_image",
     "open_raw",
 ]
@@ -38,9 +41,18 @@ class Format(NamedTuple):
 FORMATS: dict[str, Format] = {
     "tiff": Format(tiff.accepts, tiff.open_source, tiff.SUFFIXES),
     "npy": Format(array.accepts, array.open_source, array.SUFFIXES),
+    "hdf5": Format(hdf5.accepts, hdf5.open_source, hdf5.SUFFIXES),
     "raster": Format(raster.accepts, raster.open_source, raster.SUFFIXES),
 }
 SUFFIXES = tuple(suffix for format in FORMATS.values() for suffix in format.suffixes)
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its name whether a path in a folder of images is one; files of patches are none."""
+    suffix = path.suffix.lower()
+    if path.name.startswith(".") or (suffix in HDF5_SUFFIXES and hdf5.is_of_patches(path)):
+        return False
+    return suffix in SUFFIXES or is_zarr(path)
 
 
 def open_raw(path: Path, reading: Reading = Reading()) -> ImageSource:
@@ -49,8 +61,10 @@ def open_raw(path: Path, reading: Reading = Reading()) -> ImageSource:
     Raises:
         DataError: The file is missing, damaged or of no known format.
     """
+    if is_zarr(path):
+        return zarr.open_source(path, reading)
     try:
-        with path.open("rb") as file:
+        with Address.of(path).file.open("rb") as file:
             head = file.read(32)
     except OSError as error:
         raise DataError(
@@ -64,6 +78,14 @@ def open_raw(path: Path, reading: Reading = Reading()) -> ImageSource:
 
 
 def open_image(path: Path, reading: Reading = Reading()) -> ImageSource:
-    """Open an image as a viewer shows it: upright, palettes resolved to colours, opaque alpha dropped."""
+    """Open an image as a viewer shows it: upright, palettes resolved to colours, opaque alpha dropped.
+
+    Of its channels those that `reading` names.
+    """
     source = open_raw(path, reading)
-    return PaletteColors(source) if source.palette is not None else source
+    try:
+        source = PaletteColors(source) if source.palette is not None else source
+        return source if reading.channels is None else choose(source, reading.channels, path)
+    except DataError:
+        source.close()
+        raise

@@ -6,7 +6,7 @@ import numpy as np
 
 from patchseg.errors import DataError
 from patchseg.imaging.reading import Reading
-from patchseg.imaging.source import ArraySource
+from patchseg.imaging.source import ArraySource, trouble
 
 SUFFIXES = (".npy",)
 
@@ -26,8 +26,6 @@ def open_source(path: Path, reading: Reading = Reading()) -> ArraySource:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # noqa: BLE001 - the header is parsed as Python, which fails in many ways
         raise DataError(f"{path}: is a damaged .npy file ({error}); write it again") from None
-    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "buif" or not pixels.size:
-        raise DataError(
-            f"{path}: holds {pixels.dtype} of shape {pixels.shape}; expected numbers of shape (H, W) or (H, W, C)"
-        )
+    if wrong := trouble(pixels.shape, pixels.dtype):
+        raise DataError(f"{path}: {wrong}")
     return ArraySource(pixels.view(np.uint8) if pixels.dtype == bool else pixels)

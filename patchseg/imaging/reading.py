@@ -19,11 +19,13 @@ class Reading(NamedTuple):
             channels; None refuses such files.
         channels: The channels to read, by index or name; None for all.
         tell: Called with a sentence about a file that can be read, but at a cost.
+        memory: Bytes that a file which is read whole may take; None for what is usual.
     """
 
     pages: int | str | None = None
     channels: tuple[int | str, ...] | None = None
     tell: Callable[[str], None] = silent
+    memory: int | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any], tell: Callable[[str], None] = silent) -> "Reading":
@@ -32,9 +34,9 @@ class Reading(NamedTuple):
         >>> Reading.of({"data.pages": {"value": 3, "source": "flag"}}).pages
         3
         """
-        values = {name: record.get(f"data.{name}", {}).get("value") for name in ("pages", "channels")}
-        channels = values["channels"]
-        return cls(values["pages"], None if channels is None else tuple(channels), tell)
+        names = ("pages", "channels", "max_memory")
+        pages, channels, memory = (record.get(f"data.{name}", {}).get("value") for name in names)
+        return cls(pages, None if channels is None else tuple(channels), tell, memory)
 
     @property
     def of_masks(self) -> "Reading":

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from patchseg.imaging.box import Box
 
 Array = NDArray[Any]
+_MOST_CHANNELS = 32  # more come with images that have more rows
 
 
 class ImageSource(Protocol):
@@ -38,6 +39,23 @@ class ImageSource(Protocol):
     def __enter__(self) -> "ImageSource": ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+def trouble(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """Return what keeps an array from being an image (H, W) or (H, W, C), or an empty text.
+
+    >>> trouble((5, 7), np.dtype("u1")), trouble((5, 7, 2), np.dtype("f4"))
+    ('', '')
+    >>> trouble((3, 200, 300), np.dtype("u1"))[:34]
+    'holds uint8 of shape (3, 200, 300)'
+    """
+    found = f"holds {dtype} of shape {shape}"
+    if len(shape) not in (2, 3) or dtype.kind not in "buif" or 0 in shape:
+        return f"{found}; expected numbers of shape (H, W) or (H, W, C)"
+    # Slices or channels that come first; taken for rows, they would be nonsense that nobody sees.
+    if len(shape) == 3 and shape[2] > _MOST_CHANNELS and shape[0] < min(shape[1:]):
+        return f"{found}; expected (H, W, C), the channels last, so move the first axis there or store each slice alone"
+    return ""
 
 
 class ArraySource:

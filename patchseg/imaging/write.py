@@ -2,23 +2,26 @@
 
 import math
 import queue
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import IO, Any, Protocol, Self
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from patchseg.imaging.beside import Beside
 from patchseg.imaging.files import whole
 from patchseg.imaging.source import Array
 
 PNG_PIXELS = 16 * 10**6  # above this a mask is a tiled TIFF, which can be read by window
 _TILE = 256
+_INCH = 2.54  # centimetres
 _BUFFER = 2**22  # of tiles that are deflated side by side; tifffile would gather 512 MB of them
 
 
@@ -39,7 +42,12 @@ class RowWriter(Protocol):
 
 
 def open_writer(
-    path: Path, shape: tuple[int, ...], dtype: Any = np.uint8, *, palette: NDArray[np.uint8] | None = None
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: Any = np.uint8,
+    *,
+    palette: NDArray[np.uint8] | None = None,
+    beside: Beside = Beside(),
 ) -> RowWriter:
     """Return a writer by the suffix of the path: .png is held whole, .tif is streamed as deflated tiles.
 
@@ -48,9 +56,11 @@ def open_writer(
         shape: (H, W) or (H, W, C).
         dtype: uint8 for PNG, anything for TIFF.
         palette: (K, 3) uint8 colours of class indices.
+        beside: What is written beside the pixels. Of it PNG takes the density; a pyramid is for class indices, of which
+            each smaller size keeps every second row and column.
     """
     writer = _PngWriter if path.suffix == ".png" else _TiffWriter
-    return writer(path, shape, np.dtype(dtype), palette)
+    return writer(path, shape, np.dtype(dtype), palette, beside)
 
 
 def palette_image(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
@@ -64,9 +74,11 @@ def palette_image(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Ima
 
 class _PngWriter:
     def __init__(
-        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], palette: Array | None
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], palette: Array | None, beside: Beside
     ) -> None:
         self._path, self._palette, self._top = path, palette, 0
+        density = beside.density
+        self._options = {} if density is None else {"dpi": (density[0] * _INCH, density[1] * _INCH)}
         self._pixels = np.empty(shape, dtype)
 
     def write(self, rows: Array) -> None:
@@ -84,16 +96,16 @@ class _PngWriter:
             assert self._top == len(pixels), f"{self._top} of {len(pixels)} rows written"
             image = Image.fromarray(pixels) if palette is None else palette_image(pixels, palette)
             with whole(self._path) as part:
-                image.save(part, "PNG")
+                image.save(part, "PNG", **self._options)
 
 
 class _TiffWriter:
     """Streams rows through a thread, because tifffile pulls tiles where we push rows."""
 
     def __init__(
-        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], palette: Array | None
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], palette: Array | None, beside: Beside
     ) -> None:
-        self._shape, self._dtype = shape, dtype
+        self._shape, self._dtype, self._beside = shape, dtype, beside
         self._options: dict[str, Any] = {"photometric": "minisblack"}
         if palette is not None:
             colors = np.full((3, 256), 128 * 257, np.uint16)
@@ -155,24 +167,48 @@ class _TiffWriter:
 
     def _work(self) -> None:
         try:
-            with tifffile.TiffWriter(
-                self._part, bigtiff=math.prod(self._shape) * self._dtype.itemsize > 2**31
-            ) as file:
-                file.write(
-                    self._tiles(), shape=self._shape, dtype=self._dtype, tile=(_TILE, _TILE),
-                    compression="deflate", metadata=None, buffersize=_BUFFER, **self._options,
-                )  # fmt: skip
+            size = math.prod(self._shape) * self._dtype.itemsize
+            with (
+                tempfile.TemporaryFile(dir=self._part.parent) as halved,
+                tifffile.TiffWriter(self._part, bigtiff=size > 2**31) as file,
+            ):
+                bands = self._halving(halved) if self._beside.pyramid else self._bands()
+                self._write_page(file, bands, self._shape, **_described(self._beside))
+                for level in self._levels(halved) if self._beside.pyramid else ():
+                    tops = range(0, len(level), _TILE)
+                    rows = (np.asarray(level[top : top + _TILE]) for top in tops)
+                    self._write_page(file, rows, level.shape, subfiletype=1)
         except BaseException as error:  # noqa: BLE001 - raised again where the rows come from
             self._failure = self._failure or error
 
-    def _tiles(self) -> Iterator[Array]:
-        """Yield tiles in row-major order out of the queued rows."""
+    def _write_page(
+        self, file: tifffile.TiffWriter, bands: Iterator[Array], shape: tuple[int, ...], **more: Any
+    ) -> None:
+        file.write(
+            _tiles(bands), shape=shape, dtype=self._dtype, tile=(_TILE, _TILE), compression="deflate", metadata=None,
+            buffersize=_BUFFER, software="patchseg", **self._options, **more,
+        )  # fmt: skip
+
+    def _halving(self, halved: IO[bytes]) -> Iterator[Array]:
+        """Yield the bands, and keep every second row and column of them on the disk."""
         for band in self._bands():
-            for left in range(0, self._shape[1], _TILE):
-                tile = np.zeros((_TILE, _TILE, *self._shape[2:]), self._dtype)
-                part = band[:, left : left + _TILE]
-                tile[: part.shape[0], : part.shape[1]] = part
-                yield tile
+            halved.write(np.ascontiguousarray(band[::2, ::2]).data)
+            yield band
+
+    def _levels(self, halved: IO[bytes]) -> Iterator[Array]:
+        """Yield the smaller sizes of the image, down to one tile."""
+        height, width = self._shape[:2]
+        if max(height, width) <= _TILE:
+            return
+        halved.flush()
+        level: Array = np.memmap(
+            halved, self._dtype, "r", shape=(-(-height // 2), -(-width // 2), *self._shape[2:])
+        )
+        while True:
+            yield level
+            if max(level.shape[:2]) <= _TILE:
+                return
+            level = level[::2, ::2]
 
     def _bands(self) -> Iterator[Array]:
         """Gather queued rows to bands of a tile's height; the last may be lower."""
@@ -188,3 +224,21 @@ class _TiffWriter:
             held = [stacked[whole_bands:]]
         if sum(map(len, held)):
             yield np.concatenate(held)
+
+
+def _tiles(bands: Iterator[Array]) -> Iterator[Array]:
+    """Yield tiles in row-major order out of bands as high as a tile; those at the border are filled with zeros."""
+    for band in bands:
+        for left in range(0, band.shape[1], _TILE):
+            tile = np.zeros((_TILE, _TILE, *band.shape[2:]), band.dtype)
+            part = band[:, left : left + _TILE]
+            tile[: part.shape[0], : part.shape[1]] = part
+            yield tile
+
+
+def _described(beside: Beside) -> dict[str, Any]:
+    """Return what stands beside the pixels as tifffile takes it."""
+    options: dict[str, Any] = {"description": beside.description or None, "extratags": beside.tags}
+    if beside.density is not None:
+        options |= {"resolution": beside.density, "resolutionunit": tifffile.RESUNIT.CENTIMETER}
+    return options

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from patchseg import device as devices
 from patchseg.errors import DataError, SomeFailed, UsageError, listing
-from patchseg.imaging import Box, ImageSource, Reading, open_image
+from patchseg.imaging import ImageSource, Reading, open_image
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource
+from patchseg.inference.kinship import Watched, as_learned, require_kin
 from patchseg.inference.outputs import Job, Outputs, plan_jobs
 from patchseg.inference.predictor import Predictor
 from patchseg.inference.rescale import RowResampler
@@ -20,8 +21,7 @@ from patchseg.inference.stream import stream
 from patchseg.inference.tiling import Grid
 from patchseg.labels.classes import Originals
 from patchseg.models.checkpoint import Checkpoint, load
-from patchseg.parameters import InferParameters, effective
-from patchseg.patches.check import require_finite
+from patchseg.parameters import DataParameters, InferParameters, effective
 from patchseg.patches.pairs import find_images
 from patchseg.progress import Progress, counted, megabytes
 
@@ -46,6 +46,7 @@ def infer(
     *,
     checkpoint: Path | str,
     parameters: InferParameters = InferParameters(),
+    data: DataParameters = DataParameters(),
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -55,6 +56,7 @@ def infer(
         images: Files, folders or globs.
         checkpoint: What `train` wrote.
         parameters: How; `parameters.output` is the folder of the masks.
+        data: The memory that pictures may take; what else it says of images is taken from the checkpoint.
         overwrite: Whether existing outputs may be replaced.
         progress: Told what happens.
 
@@ -74,7 +76,7 @@ def infer(
     precision = devices.resolve_precision(parameters.precision, device)
     parameters = parameters.planned(tile=model.patch)
     assert parameters.tile is not None
-    reading = Reading.of(model.parameters, progress.say)
+    reading = as_learned(model, progress.say)._replace(memory=data.max_memory)
     with devices.memory_errors("choose a smaller --tile"):
         originals = model.classes.originals() if parameters.original_values else None
         wide = originals is not None and originals.table.dtype.itemsize > 2
@@ -145,24 +147,15 @@ def _run_all(jobs: list[Job], engine: Engine, progress: Progress) -> None:
 def _run(job: Job, engine: Engine, progress: Progress, label: str) -> None:
     """Segment one image, rows in, rows out."""
     with open_image(job.image, engine.reading) as source:
-        _fits(job.image, source, engine.checkpoint)
+        require_kin(job.image, source, engine.checkpoint)
         progress.start(label, source.shape[0])
+        watched = Watched(source, job.image)
         with Outputs(job, source, engine.checkpoint, engine.originals) as outputs:
-            for rows in probabilities(_Finite(source, job.image), engine):
+            for rows in probabilities(watched, engine):
                 outputs.write(rows)
                 progress.step(rows.shape[1])
-
-
-def _fits(path: Path, source: ImageSource, checkpoint: Checkpoint) -> None:
-    """Refuse an image that is not of the kind that the model has learned."""
-    channels, dtype = len(checkpoint.channels), np.dtype(checkpoint.dtype)
-    if source.shape[2] != channels:
-        raise DataError(
-            f"{path}: has {source.shape[2]} channels, the model expects {channels} "
-            f"({', '.join(channel['name'] for channel in checkpoint.channels)}); convert the image"
-        )
-    if source.dtype != dtype:
-        raise DataError(f"{path}: holds {source.dtype}, the model has learned {dtype}; convert the image")
+        if doubt := watched.doubt(engine.checkpoint):
+            progress.say(doubt)
 
 
 def _memory(jobs: list[Job], engine: Engine) -> str:
@@ -199,23 +192,3 @@ def _record(
     }.items():  # fmt: skip
         record[f"compute.{name}"] = {"value": value, "source": "plan"}
     return record
-
-
-class _Finite:
-    """A source whose rows are checked for NaN as they are read."""
-
-    def __init__(self, source: ImageSource, path: Path) -> None:
-        self._source, self._path = source, path
-        self.shape, self.dtype, self.palette = source.shape, source.dtype, source.palette
-        self.valid, self.close = source.valid, source.close
-
-    def read(self, box: Box) -> Any:
-        pixels = self._source.read(box)
-        require_finite(pixels, self._path, top=box.top)
-        return pixels
-
-    def __enter__(self) -> "_Finite":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box, ImageSource, Reading, open_image, picture
+from patchseg.imaging.beside import Beside
 from patchseg.imaging.reading import silent
 from patchseg.imaging.source import Array
 from patchseg.imaging.write import PNG_PIXELS, RowWriter, open_writer
@@ -29,6 +30,7 @@ class Job(NamedTuple):
         mask: Where its mask goes.
         probabilities: Where its probabilities go, if they are wanted.
         overlay: Where the picture of both goes, if it is wanted.
+        pyramid: Whether the mask holds smaller sizes of itself.
     """
 
     image: Path
@@ -36,6 +38,7 @@ class Job(NamedTuple):
     mask: Path
     probabilities: Path | None
     overlay: Path | None
+    pyramid: bool = False
 
     @property
     def outputs(self) -> list[Path]:
@@ -77,7 +80,7 @@ def plan_jobs(
             )
         height, width = _size(image, reading._replace(tell=silent))
         # A PNG is held whole until it is written.
-        fitting = ".tif" if height * width > PNG_PIXELS or wide else ".png"
+        fitting = ".tif" if height * width > PNG_PIXELS or wide or parameters.pyramid else ".png"
         suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
         jobs.append(
             Job(
@@ -86,6 +89,7 @@ def plan_jobs(
                 folder / f"{stem}{suffix}",
                 folder / "probabilities" / f"{stem}.tif" if parameters.probabilities else None,
                 folder / "overlays" / f"{stem}{suffix}" if parameters.overlay else None,
+                parameters.pyramid,
             )
         )
     images = {image.resolve() for image, _ in found}
@@ -114,16 +118,23 @@ class Outputs:
         self._palette, self._contrast = checkpoint.classes.palette, _contrast(checkpoint)
         shape = source.shape[:2]
         self._table = None if originals is None else originals.table
+        beside = Beside.of_image(job.image)
+        values = [item | {"value": value} for value, item in enumerate(checkpoint.classes.to_json())]
+        told = beside.describing(values)._replace(pyramid=job.pyramid)
         if self._table is None:
-            self._mask = open_writer(job.mask, shape, palette=self._palette)
+            self._mask = open_writer(job.mask, shape, palette=self._palette, beside=told)
         else:
             colors = _spread(self._table, self._palette)
             self._mask = open_writer(
-                job.mask, (*shape, *self._table.shape[1:]), self._table.dtype, palette=colors
+                job.mask,
+                (*shape, *self._table.shape[1:]),
+                self._table.dtype,
+                palette=colors,
+                beside=told,
             )
         kinds = (job.probabilities, (len(checkpoint.classes),), np.float16), (job.overlay, (3,), np.uint8)
         self._probabilities, self._overlay = (
-            None if path is None else open_writer(path, (*shape, *channels), dtype)
+            None if path is None else open_writer(path, (*shape, *channels), dtype, beside=beside)
             for path, channels, dtype in kinds
         )
 

@@ -27,7 +27,7 @@ class Checkpoint:
     Attributes:
         model: What `models.build` takes: {name, channels, classes, width, levels, norm}.
         classes: The classes of its output, in order.
-        channels: [{name, mean, std}] of the images.
+        channels: [{name, mean, std, min, max}] of the images; older ones know no range.
         dtype: Of the images, as numpy names it.
         patch: Side of the training patches, the default tile.
         scale: Multiple of the images' size at which it works.

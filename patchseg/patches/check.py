@@ -8,6 +8,7 @@ import numpy as np
 
 from patchseg.errors import DataError, listing
 from patchseg.imaging import Box, Reading, open_image, raster
+from patchseg.imaging.channels import GRAY, are_gray, channel_names
 from patchseg.imaging.reading import silent
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes, MaskReading
@@ -32,13 +33,16 @@ class Inspection(NamedTuple):
     surveys: list[Survey]  # of each mask
     overlap: int = 0  # pixels that objects of two classes share
     pulled: int = 0  # pixels at the soft edges of objects
-    reading: Reading = Reading()  # how its files are read
+    names: tuple[str, ...] = ()  # of the channels
+    reading: Reading = Reading()  # how its files are read, with what was found of them
 
 
 class _Image(NamedTuple):
     path: Path
     shape: tuple[int, int, int]  # (H, W, C)
     dtype: np.dtype[Any]
+    names: tuple[str, ...]  # of the channels
+    gray: bool  # stored as three equal channels
 
 
 class _Mask(NamedTuple):
@@ -66,7 +70,8 @@ def inspect(
         progress: Moves once a pair.
         mistakes: What is known to be wrong before; it is listed too.
         labels: How masks are read whose classes are derived.
-        reading: How files are read.
+        reading: How files are read. Where all images are gray stored as RGB and no channels are chosen, what is
+            returned chooses gray.
 
     Raises:
         DataError: Whatever is wrong, a line a file.
@@ -84,6 +89,9 @@ def inspect(
         masks += [mask] if mask is not None else []
         progress.step()
     progress.stop()
+    if reading.channels is None and _all_gray(images):
+        images = [image._replace(shape=(*image.shape[:2], 1), names=(GRAY,)) for image in images]
+        reading = reading._replace(channels=(GRAY,))
     wrong += _strangers(images)
     surveys = [mask.survey for mask in masks]
     if classes is not None:
@@ -93,7 +101,7 @@ def inspect(
     return Inspection(
         classes or derive(surveys, labels), [i.shape[:2] for i in images], images[0].shape[2], images[0].dtype,
         surveys, sum(mask.overlap for mask in masks), sum(mask.pulled for mask in masks),
-        reading._replace(tell=silent),
+        images[0].names, reading._replace(tell=silent),
     )  # fmt: skip
 
 
@@ -121,11 +129,14 @@ def _note(
 def _image(path: Path, reading: Reading) -> _Image:
     """Read all of an image once, so that damage shows now and not after half the work."""
     with open_image(path, reading) as image:
-        height, width, _ = image.shape
+        height, width, channels = image.shape
+        gray = channels == 3
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
-            require_finite(image.read(Box(top, 0, min(rows, height - top), width)), path, top=top)
-        return _Image(path, image.shape, image.dtype)
+            pixels = image.read(Box(top, 0, min(rows, height - top), width))
+            require_finite(pixels, path, top=top)
+            gray = gray and are_gray(pixels)
+        return _Image(path, image.shape, image.dtype, channel_names(image), gray)
 
 
 def _mask(pair: Pair, reading: Reading) -> _Mask:
@@ -156,10 +167,20 @@ def _mismatch(image: _Image, mask: _Mask) -> str:
     return f"{text}; rows x columns must be equal, so save the mask at the image's size"
 
 
+def _all_gray(images: list[_Image]) -> bool:
+    """Tell whether all images are gray, and some of them stored as RGB."""
+    return any(i.gray for i in images) and all(i.gray or i.names == (GRAY,) for i in images)
+
+
 def _strangers(images: list[_Image]) -> list[str]:
     """Name the images whose channels or dtype differ from the first one's."""
     first = images[0] if images else None
     return [
+        f"{image.path}: has the channels {', '.join(image.names)}, {first.path} has {', '.join(first.names)}; expected one "
+        "order, so choose them by name in data.channels"
+        for image in images
+        if first is not None and image.names != first.names and set(image.names) == set(first.names)
+    ] + [
         f"{image.path}: has {image.shape[2]} channels of {image.dtype}, {first.path} has {first.shape[2]} of {first.dtype}; "
         "expected all alike, so convert one kind to the other"
         for image in images

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from patchseg.errors import UsageError
+from patchseg.imaging.address import is_there, plain_name
 from patchseg.patches.pairs import Pair, Unpaired, name_of
 from patchseg.patches.split import Side
 
@@ -60,7 +61,7 @@ def read_list(file: Path) -> list[Pair]:
     found = _table(file, text) if _is_table(file, text) else _plain(file, text)
     by_line, present = list(found.findings), []
     for line in found.lines:
-        missing = [path for path in (line.image, line.mask) if not path.is_file()]
+        missing = [path for path in (line.image, line.mask) if not is_there(path)]
         by_line += [(line.number, f"{path} is no file; mend the path") for path in missing]
         present += [line] if not missing else []
     findings = [f"{file}:{number}: {text}" for number, text in sorted(by_line, key=lambda item: item[0])]
@@ -165,7 +166,7 @@ def _names(images: list[Path]) -> list[str]:
     >>> _names([Path("x/a.png"), Path("y/b.png")]), _names([Path("x/a.png"), Path("y/a.png")])
     (['a', 'b'], ['x/a', 'y/a'])
     """
-    stems = [image.stem for image in images]
+    stems = [plain_name(image).stem for image in images]
     if len(set(stems)) == len({image.absolute() for image in images}):
         return stems
     places = [Path(os.path.normpath(image.absolute())) for image in images]

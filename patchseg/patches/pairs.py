@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from patchseg.errors import DataError, UsageError, did_you_mean, listing
-from patchseg.imaging import SUFFIXES, ImageSource, Reading, open_raw
+from patchseg.imaging import SUFFIXES, ImageSource, Reading, is_image, open_raw
+from patchseg.imaging.address import is_there, is_zarr, plain_name
 from patchseg.labels.drawn import Drawn
 from patchseg.labels.layers import Layers
 from patchseg.patches.rules import Rule, best_rule, rule_within
@@ -81,7 +82,7 @@ def image_files(folder: Path) -> list[Path]:
         raise UsageError(
             f"{folder}: is no folder; expected one with images ({' '.join(SUFFIXES)}){did_you_mean(folder.name, beside)}"
         )
-    files = [file for file in folder.iterdir() if _is_image(file)] or list(walk(folder))
+    files = [file for file in folder.iterdir() if is_image(file)] or list(walk(folder))
     kinds = {part.lower() for file in files for part in file.relative_to(folder).parts[:-1]} & _KINDS
     inside = sorted(path.name for path in folder.iterdir() if path.is_dir())[:8]
     if kinds or (not files and inside):
@@ -102,7 +103,7 @@ def walk(folder: Path) -> Iterator[Path]:
         # A link may lead back to a folder above.
         inside[:] = [name for name in kept if (here / name).resolve() not in seen]
         seen.update((here / name).resolve() for name in inside)
-        yield from (here / name for name in names if _is_image(here / name))
+        yield from (here / name for name in names if is_image(here / name))
 
 
 def name_of(file: Path, folder: Path) -> str:
@@ -123,10 +124,10 @@ def find_images(wanted: list[Path | str]) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for item in wanted:
         path, text = Path(item), str(item)
-        if path.is_dir():
+        if path.is_dir() and not is_zarr(path):
             found += [(file, file.relative_to(path)) for file in image_files(path)]
-        elif path.exists():
-            found.append((path, Path(path.name)))
+        elif is_there(path):
+            found.append((path, plain_name(path)))
         else:
             fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
             pattern = str(path.relative_to(fixed))
@@ -134,7 +135,7 @@ def find_images(wanted: list[Path | str]) -> list[tuple[Path, Path]]:
             if not matches:
                 raise UsageError(f"{item}: is no file, folder or glob that matches; check the path")
             found += [
-                (Path(match), Path(match).relative_to(fixed)) for match in matches if Path(match).is_file()
+                (Path(match), Path(match).relative_to(fixed)) for match in matches if is_there(Path(match))
             ]
     return list(dict.fromkeys(found))
 
@@ -187,10 +188,6 @@ def doubles(files: list[Path], folder: Path) -> list[str]:
         for file in files
         if first.setdefault(name := name_of(file, folder), file) != file
     ]
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
 def _both(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:

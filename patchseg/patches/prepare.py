@@ -1,31 +1,22 @@
 """The verb `prepare`: images and masks -> patches.h5, one image at a time."""
 
-import hashlib
-import os
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, Reading, open_image
+from patchseg.errors import UsageError
+from patchseg.imaging import Reading
 from patchseg.imaging.files import refuse_existing, whole
-from patchseg.imaging.scale import ScaledSource
-from patchseg.imaging.source import Array
 from patchseg.labels.classes import IGNORE, Classes, MaskReading
 from patchseg.labels.mapping import Mapped, mapping, sentences
 from patchseg.parameters import DataParameters, PrepareParameters, effective
 from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.check import Inspection, inspect
+from patchseg.patches.cutter import Cutter, cut_all
 from patchseg.patches.drawings import name_drawings, tell_tally
 from patchseg.patches.lists import read_list
 from patchseg.patches.objects import find_layers, name_layers
 from patchseg.patches.pairs import Pair, Unpaired, find_pairs
-from patchseg.patches.sampling import cut, flips, sample_boxes
-from patchseg.patches.sides import decide, groups_of, lacking, told, without_test
-from patchseg.patches.split import Region, random
-from patchseg.patches.statistics import Statistics
+from patchseg.patches.sides import decide, groups_of, told, without_test
+from patchseg.patches.split import Region
 from patchseg.patches.store import Head, PatchWriter
 from patchseg.progress import Progress, counted, megabytes
 
@@ -72,6 +63,7 @@ def prepare(
     entries = mapping(inspection.surveys, inspection.classes)
     for line in _notes(inspection, entries, derived=data.classes is None and not drawn):
         progress.say(line)
+    data = _with_channels(data, inspection.reading, progress)
     regions = decide(everything, group, inspection, parameters)
     _tell(regions, inspection, everything, parameters, progress)
     with (
@@ -80,10 +72,10 @@ def prepare(
             part, patch=parameters.patch, channels=inspection.channels, dtype=inspection.dtype
         ) as writer,
     ):
-        cutter = _Cutter(writer, output, parameters, inspection)
-        _cut_all(cutter, everything, group + [p.name for p in held_out], regions, progress)
+        cutter = Cutter(writer, output, parameters, inspection)
+        cut_all(cutter, everything, group + [p.name for p in held_out], regions, progress)
         record = effective(data, parameters)
-        del record["prepare.output"]  # a file is the same under any name
+        del record["prepare.output"], record["data.max_memory"]  # a file is the same under any name
         head = Head(
             parameters.patch,
             parameters.scale,
@@ -95,6 +87,16 @@ def prepare(
         )
         writer.finish(head)
     return output
+
+
+def _with_channels(data: DataParameters, reading: Reading, progress: Progress) -> DataParameters:
+    """Say how the images are read where they have told it; `infer` reads as it is recorded."""
+    if data.channels is not None or reading.channels is None:
+        return data
+    progress.say(
+        "red, green and blue are equal in all images, so one channel (gray) is learned, and read by infer"
+    )
+    return data.planned(channels=list(reading.channels))
 
 
 def _all_pairs(
@@ -190,97 +192,3 @@ def _tell(
     progress.say(
         f"{patches} training patches of {parameters.patch} x {parameters.patch}; {parameters.output} takes {megabytes(size)}"
     )
-
-
-def _cut_all(
-    cutter: "_Cutter", pairs: list[Pair], group: list[str], regions: list[Region], progress: Progress
-) -> None:
-    progress.start("cutting", len(pairs))
-    by_image: dict[int, list[Region]] = {}
-    for region in regions:
-        by_image.setdefault(region.image, []).append(region)
-    for number, mine in by_image.items():
-        cutter.cut(number, pairs[number], group[number], mine)
-        progress.step()
-    progress.stop()
-    for line in lacking(cutter.seen, cutter.classes):
-        progress.say(line)
-    if not cutter.statistics.count:
-        raise DataError(
-            f"{pairs[0].mask}: every training pixel is ignored, as in all other masks; label some"
-        )
-
-
-class _Loaded(NamedTuple):
-    pixels: Array  # (H, W, C)
-    mask: NDArray[np.uint8]  # (H, W)
-
-
-class _Cutter:
-    """Cuts one image after the other; holds one image and its patches."""
-
-    def __init__(
-        self, writer: PatchWriter, output: Path, parameters: PrepareParameters, inspection: Inspection
-    ) -> None:
-        self._writer, self._folder = writer, output.resolve().parent
-        self._parameters, self.classes, self._reading = parameters, inspection.classes, inspection.reading
-        self.statistics = Statistics(inspection.channels)
-        self.seen = {side: np.zeros(len(self.classes), np.int64) for side in ("train", "val")}
-
-    def cut(self, number: int, pair: Pair, group: str, regions: list[Region]) -> None:
-        """Store the patches and validation regions of an image."""
-        loaded = self._load(pair)
-        sides = "+".join(sorted({region.side for region in regions}))
-        source = self._writer.add_source(
-            Path(os.path.relpath(pair.image.resolve(), self._folder)).as_posix(),
-            _sha256(pair.image),
-            group,
-            sides,
-        )
-        for part, region in enumerate(regions):
-            pixels, mask = loaded.pixels[region.box.slices], loaded.mask[region.box.slices]
-            self.seen[region.side] += [(mask == index).any() for index in range(len(self.classes))]
-            if region.side == "train":
-                self.statistics.add(pixels, mask)
-            else:
-                self._writer.add_region(pixels, mask, source=source, box=region.box)
-            # A stream an image and side, so that the patches of one never depend on the others.
-            stream = [number, region.side == "val", *([part] if part and region.side == "train" else [])]
-            self._cut_region(random(self._parameters.seed, 2, *stream), region, _Loaded(pixels, mask), source)
-
-    def _load(self, pair: Pair) -> _Loaded:
-        """Read an image and its mask at the working size; transparent pixels are ignored."""
-        assert pair.mask is not None
-        scale = self._parameters.scale
-        image, labels = open_image(pair.image, self._reading), pair.open_mask(self._reading)
-        if scale != 1:
-            image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
-        with image, labels:
-            everything = Box(0, 0, *image.shape[:2])
-            pixels = image.read(everything)
-            mask = self.classes.encode(labels.read(everything), pair.mask, labels.palette)
-            for valid in (image.valid(everything), labels.valid(everything)):
-                if valid is not None:
-                    mask = np.where(valid, mask, np.uint8(IGNORE))
-        return _Loaded(pixels, mask)
-
-    def _cut_region(
-        self, generator: np.random.Generator, region: Region, loaded: _Loaded, source: int
-    ) -> None:
-        p, (pixels, mask) = self._parameters, loaded
-        boxes = sample_boxes(mask, p.patch, p.per_image, foreground=p.foreground, random=generator)
-        codes = range(4 if p.flips and region.side == "train" else 1)
-        if not boxes:
-            return
-        images = [patch for box in boxes for patch in flips(cut(pixels, box))[: len(codes)]]
-        masks = [patch for box in boxes for patch in flips(cut(mask, box, fill=IGNORE))[: len(codes)]]
-        placed = [Box(b.top + region.box.top, b.left + region.box.left, b.height, b.width) for b in boxes]
-        self._writer.add_patches(
-            region.side, np.stack(images), np.stack(masks), source=source,
-            boxes=[box for box in placed for _ in codes], flips=[code for _ in boxes for code in codes],
-        )  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

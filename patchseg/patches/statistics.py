@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the pixels to train on, gathered image by image: arrays in, two numbers a channel out."""
+"""Mean, standard deviation and range of the pixels to train on, gathered image by image: arrays in, numbers a channel out."""
 
 from typing import Any
 
@@ -8,15 +8,14 @@ from numpy.typing import NDArray
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import IGNORE
 
-_CHANNELS = {1: ("gray",), 3: ("red", "green", "blue")}
-
 
 class Statistics:
-    """Mean and standard deviation of each channel over the labelled training pixels."""
+    """Mean, standard deviation and range of each channel over the labelled training pixels."""
 
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self._mean, self._squares = np.zeros(channels), np.zeros(channels)
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.count, self._names = 0, names
+        self._mean, self._squares = np.zeros(len(names)), np.zeros(len(names))
+        self._min, self._max = np.full(len(names), np.inf), np.full(len(names), -np.inf)
 
     def add(self, pixels: Array, mask: NDArray[np.uint8]) -> None:
         """Merge the pixels of one image (Chan et al. 1979, parallel variance)."""
@@ -28,13 +27,14 @@ class Statistics:
             shift = mean - self._mean
             self._squares += ((band - mean) ** 2).sum(axis=0) + shift**2 * self.count * len(band) / total
             self._mean += shift * len(band) / total
+            self._min, self._max = np.minimum(self._min, band.min(0)), np.maximum(self._max, band.max(0))
             self.count = total
 
     def channels(self) -> list[dict[str, Any]]:
-        """Return [{name, mean, std}]."""
-        names = _CHANNELS.get(len(self._mean), [f"channel_{i}" for i in range(len(self._mean))])
+        """Return [{name, mean, std, min, max}]."""
         std = np.sqrt(self._squares / max(self.count, 1))
+        numbers = zip(self._mean, std, self._min, self._max, strict=True)
         return [
-            {"name": n, "mean": float(m), "std": float(s)}
-            for n, m, s in zip(names, self._mean, std, strict=True)
+            {"name": name, "mean": float(mean), "std": float(std), "min": float(low), "max": float(high)}
+            for name, (mean, std, low, high) in zip(self._names, numbers, strict=True)
         ]

@@ -37,7 +37,7 @@ class Head:
         scale: Multiple of the images' size at which they were cut.
         seed: Seed of the split and the patches.
         classes: The classes of the masks.
-        channels: [{name, mean, std}] over the training pixels.
+        channels: [{name, mean, std, min, max}] over the training pixels.
         parameters: {key: {value, source}} of prepare.
         sha256: Of all that the datasets hold; told by the writer.
         mapping: [{source, target, pixels}]: what the values and colours of the masks were taken for.

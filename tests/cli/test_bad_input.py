@@ -83,7 +83,7 @@ def nan(folder):
 
 
 def two_kinds(folder):
-    save(folder / "images/0003.png", np.zeros((40, 32, 3), np.uint8))
+    save(folder / "images/0003.png", np.full((40, 32, 3), [1, 2, 3], np.uint8))
 
 
 def all_ignored(folder):

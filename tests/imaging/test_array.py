@@ -42,6 +42,7 @@ def test_only_the_window_is_read_from_the_disk(tmp_path):
         (np.zeros((2, 2), complex), "complex128 of shape (2, 2)"),
         (np.zeros((0, 2), np.uint8), "uint8 of shape (0, 2)"),
         (np.array([["a", "b"]]), "<U1 of shape (1, 2)"),
+        (np.array(5), "int64 of shape ()"),
     ],
 )
 def test_what_is_no_image_is_told_with_its_dtype_and_shape(tmp_path, pixels, found):
@@ -50,6 +51,22 @@ def test_what_is_no_image_is_told_with_its_dtype_and_shape(tmp_path, pixels, fou
         open_image(file)
     expected = f"{file}: holds {found}; expected numbers of shape (H, W) or (H, W, C)"
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "first"),
+    [((3, 200, 300), True), ((40, 41, 42), True), ((30, 30, 200), False), ((3, 200, 32), False)],
+)
+def test_slices_or_channels_that_come_first_are_not_taken_for_rows(tmp_path, shape, first):
+    file = stored(tmp_path, np.zeros(shape, np.uint8))
+    if first:
+        with pytest.raises(
+            DataError, match=r"holds uint8 of shape .*; expected \(H, W, C\), the channels last, so"
+        ):
+            open_image(file)
+    else:
+        with open_image(file) as source:
+            assert source.shape == shape
 
 
 def test_objects_are_refused_and_never_unpickled(tmp_path):

@@ -1,12 +1,13 @@
 """The door of imaging: files are told apart by their first bytes."""
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from patchseg.errors import DataError
-from patchseg.imaging import FORMATS, SUFFIXES, Box, open_image, open_raw
+from patchseg.imaging import FORMATS, SUFFIXES, Box, hdf5, open_image, open_raw
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (13, 17, 3)).astype(np.uint8)
 EVERYTHING = Box(0, 0, 13, 17)
@@ -19,6 +20,9 @@ def store(file, suffix):
     elif suffix == ".npy":
         with file.open("wb") as stream:
             np.save(stream, PIXELS)
+    elif suffix in hdf5.SUFFIXES:
+        with h5py.File(file, "w") as made:
+            made["image"] = PIXELS
     else:
         kind = {".pgm": "L", ".pbm": "1", ".gif": "P"}.get(suffix, "RGB")
         Image.fromarray(PIXELS).convert(kind).save(file, Image.registered_extensions()[suffix])
@@ -72,7 +76,7 @@ def test_what_is_no_image_is_told_with_the_formats_there_are(tmp_path, content, 
     file.write_bytes(content)
     with pytest.raises(DataError) as caught:
         open_image(file)
-    expected = f"{file}: {found}; expected one of tiff, npy, raster (.tif .tiff .npy"
+    expected = f"{file}: {found}; expected one of tiff, npy, hdf5, raster (.tif .tiff .npy .h5"
     assert str(caught.value).startswith(expected)
 
 

@@ -185,10 +185,3 @@ def test_a_png_of_16_bits_cut_short_is_one_sentence(tmp_path_factory, length):
     file.write_bytes(deep_png(noise)[:length])
     with pytest.raises(DataError, match=r"deep\.png: is truncated or damaged"):
         open_image(file)
-
-
-def test_an_image_too_large_to_be_read_whole_is_sent_to_tiff(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
-    Image.fromarray(GRAY).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: is too large to be read whole; store it as a tiled TIFF"):
-        open_image(tmp_path / "a.png")

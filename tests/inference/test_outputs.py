@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,28 @@ def test_nothing_is_left_where_a_later_file_cannot_be_opened(tmp_path, make, tak
     with pytest.raises(UsageError, match="cannot be written"):
         write(job, ArraySource(noise(20, 9)), make(), probabilities_of(np.zeros((20, 9))))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [taken]
+
+
+def test_outputs_carry_place_pixel_size_and_classes(tmp_path, make):
+    image = tmp_path / "in/a.tif"
+    image.parent.mkdir()
+    place = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 10.0, 20.0, 0.0), True)]
+    tifffile.imwrite(
+        image, noise(20, 30), extratags=place, metadata=None, resolution=(5000, 5000), resolutionunit=3
+    )
+    (job,) = plan_jobs(
+        [(image, Path("a.tif"))],
+        tmp_path / "out",
+        InferParameters(probabilities=True, overlay=True, pyramid=True),
+    )
+    assert (job.mask.suffix, job.pyramid) == (".tif", True)
+    with open_image(image) as source:
+        write(job, source, make(), probabilities_of(noise(20, 30, high=2)))
+    for path in job.outputs:
+        with tifffile.TiffFile(path) as file:
+            tags = file.pages[0].tags
+            assert tags[33922].value == (0.0, 0.0, 0.0, 10.0, 20.0, 0.0)
+            assert tags["XResolution"].value == (5000, 1)
+    with tifffile.TiffFile(job.mask) as file:
+        described = json.loads(file.pages[0].description)["classes"]
+    assert [(item["name"], item["value"]) for item in described] == [("class 0", 0), ("class 1", 1)]

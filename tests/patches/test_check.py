@@ -162,7 +162,7 @@ def test_an_image_of_several_bands_is_read_to_its_end(folders):
 
 
 def test_mixed_channels_and_dtypes_are_held_against_the_first_image(folders):
-    one = save(folders[0] / "b.png", np.zeros((20, 30, 3), np.uint8))
+    one = save(folders[0] / "b.png", np.full((20, 30, 3), [1, 2, 3], np.uint8))
     two = save(folders[0] / "c.png", np.zeros((20, 30), np.uint16))
     save(folders[1] / "c.png", INDICES)
     of_first = f"{folders[0] / 'a.png'} has 1 of uint8; expected all alike, so convert one kind to the other"
@@ -188,7 +188,7 @@ def test_everything_wrong_is_listed_at_once(folders):
         save(images / f"{name}.png", PLAIN)
         save(masks / f"{name}.png", INDICES)
     save(masks / "b.png", INDICES[:9])
-    save(images / "c.png", np.zeros((20, 30, 3), np.uint8))
+    save(images / "c.png", np.full((20, 30, 3), [1, 2, 3], np.uint8))
     save(masks / "c.png", INDICES * 9)
     (images / "d.png").write_bytes(b"")
     (masks / "d.png").write_text("nothing")

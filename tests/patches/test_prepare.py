@@ -200,12 +200,12 @@ def test_half_the_scale_halves_images_regions_and_boxes(tmp_path, write, run, ev
 def test_transparent_pixels_are_ignored_and_leave_the_mean_alone(tmp_path, write, run, everything):
     images, masks = write(tmp_path, {"a": (20, 20), "b": (20, 20)})
     for name in "ab":
-        rgba = np.full((20, 20, 4), 200, np.uint8)
+        rgba = np.full((20, 20, 4), [200, 100, 50, 9], np.uint8)
         rgba[:7, :, :] = 0
         Image.fromarray(rgba).save(images / f"{name}.png")
     made = everything(run(tmp_path))
     assert made["train/images"].shape[-1] == 3
-    assert [c["mean"] for c in json.loads(made["@channels"])] == [200] * 3
+    assert [c["mean"] for c in json.loads(made["@channels"])] == [200, 100, 50]
     expected = pixels(
         masks / f"{Path(made['sources/path'][int(made['regions/0@source'])].decode()).stem}.png"
     )

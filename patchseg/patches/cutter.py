@@ -1,0 +1,128 @@
+"""Images, masks and regions -> patches in the file, one image at a time."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchseg.errors import DataError
+from patchseg.imaging import Box, open_image
+from patchseg.imaging.address import files_of
+from patchseg.imaging.scale import ScaledSource
+from patchseg.imaging.source import Array
+from patchseg.labels.classes import IGNORE
+from patchseg.parameters import PrepareParameters
+from patchseg.patches.check import Inspection
+from patchseg.patches.pairs import Pair
+from patchseg.patches.sampling import cut, flips, sample_boxes
+from patchseg.patches.sides import lacking
+from patchseg.patches.split import Region, random
+from patchseg.patches.statistics import Statistics
+from patchseg.patches.store import PatchWriter
+from patchseg.progress import Progress
+
+
+class _Loaded(NamedTuple):
+    pixels: Array  # (H, W, C)
+    mask: NDArray[np.uint8]  # (H, W)
+
+
+class Cutter:
+    """Cuts one image after the other; holds one image and its patches."""
+
+    def __init__(
+        self, writer: PatchWriter, output: Path, parameters: PrepareParameters, inspection: Inspection
+    ) -> None:
+        self._writer, self._folder = writer, output.resolve().parent
+        self._parameters, self.classes, self._reading = parameters, inspection.classes, inspection.reading
+        self.statistics = Statistics(inspection.names)
+        self.seen = {side: np.zeros(len(self.classes), np.int64) for side in ("train", "val")}
+
+    def cut(self, number: int, pair: Pair, group: str, regions: list[Region]) -> None:
+        """Store the patches and validation regions of an image."""
+        loaded = self._load(pair)
+        sides = "+".join(sorted({region.side for region in regions}))
+        source = self._writer.add_source(
+            Path(os.path.relpath(pair.image.resolve(), self._folder)).as_posix(),
+            _sha256(pair.image),
+            group,
+            sides,
+        )
+        for part, region in enumerate(regions):
+            pixels, mask = loaded.pixels[region.box.slices], loaded.mask[region.box.slices]
+            self.seen[region.side] += [(mask == index).any() for index in range(len(self.classes))]
+            if region.side == "train":
+                self.statistics.add(pixels, mask)
+            else:
+                self._writer.add_region(pixels, mask, source=source, box=region.box)
+            # A stream an image and side, so that the patches of one never depend on the others.
+            stream = [number, region.side == "val", *([part] if part and region.side == "train" else [])]
+            self._cut_region(random(self._parameters.seed, 2, *stream), region, _Loaded(pixels, mask), source)
+
+    def _load(self, pair: Pair) -> _Loaded:
+        """Read an image and its mask at the working size; transparent pixels are ignored."""
+        assert pair.mask is not None
+        scale = self._parameters.scale
+        image, labels = open_image(pair.image, self._reading), pair.open_mask(self._reading)
+        if scale != 1:
+            image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
+        with image, labels:
+            everything = Box(0, 0, *image.shape[:2])
+            pixels = image.read(everything)
+            mask = self.classes.encode(labels.read(everything), pair.mask, labels.palette)
+            for valid in (image.valid(everything), labels.valid(everything)):
+                if valid is not None:
+                    mask = np.where(valid, mask, np.uint8(IGNORE))
+        return _Loaded(pixels, mask)
+
+    def _cut_region(
+        self, generator: np.random.Generator, region: Region, loaded: _Loaded, source: int
+    ) -> None:
+        p, (pixels, mask) = self._parameters, loaded
+        boxes = sample_boxes(mask, p.patch, p.per_image, foreground=p.foreground, random=generator)
+        codes = range(4 if p.flips and region.side == "train" else 1)
+        if not boxes:
+            return
+        images = [patch for box in boxes for patch in flips(cut(pixels, box))[: len(codes)]]
+        masks = [patch for box in boxes for patch in flips(cut(mask, box, fill=IGNORE))[: len(codes)]]
+        placed = [Box(b.top + region.box.top, b.left + region.box.left, b.height, b.width) for b in boxes]
+        self._writer.add_patches(
+            region.side, np.stack(images), np.stack(masks), source=source,
+            boxes=[box for box in placed for _ in codes], flips=[code for _ in boxes for code in codes],
+        )  # fmt: skip
+
+
+def cut_all(
+    cutter: Cutter, pairs: list[Pair], group: list[str], regions: list[Region], progress: Progress
+) -> None:
+    """Cut every image, and say which classes are not on both sides.
+
+    Raises:
+        DataError: Every training pixel is ignored.
+    """
+    progress.start("cutting", len(pairs))
+    by_image: dict[int, list[Region]] = {}
+    for region in regions:
+        by_image.setdefault(region.image, []).append(region)
+    for number, mine in by_image.items():
+        cutter.cut(number, pairs[number], group[number], mine)
+        progress.step()
+    progress.stop()
+    for line in lacking(cutter.seen, cutter.classes):
+        progress.say(line)
+    if not cutter.statistics.count:
+        raise DataError(
+            f"{pairs[0].mask}: every training pixel is ignored, as in all other masks; label some"
+        )
+
+
+def _sha256(path: Path) -> str:
+    """Return the digest of the file of an image, or of all files of a folder."""
+    digest = hashlib.sha256()
+    for part in files_of(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
