@@ -14,7 +14,12 @@ DATA = Path(__file__).parents[3] / "shared/data"
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets in ../shared/data are not there")
 @pytest.mark.parametrize(
     ("folder", "pattern"),
-    [("robosat_parking", "*.webp"), ("robosat_parking", "*.png"), ("kudzu_via", "*.jpg"), ("coco_shapes", "*.png")],
+    [
+        ("robosat_parking", "*.webp"),
+        ("robosat_parking", "*.png"),
+        ("kudzu_via", "*.jpg"),
+        ("coco_shapes", "*.png"),
+    ],
 )
 def test_real_pictures_are_what_viewers_show(folder, pattern):
     files = sorted((DATA / folder).rglob(pattern))[:3]
