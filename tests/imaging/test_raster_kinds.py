@@ -142,8 +142,9 @@ def test_a_photograph_with_its_preview_is_the_photograph(tmp_path):
     assert pixels[:, :, 2].max() < 5
 
 
-def test_damaged_exif_does_not_keep_a_picture_from_being_read(tmp_path):
-    broken = b"Exif\0\0II*\0\xff\xff\xff\xff"
+@pytest.mark.parametrize("content", [b"nonsense", b"II*\0\xff\xff\xff\xff"])
+def test_damaged_exif_does_not_keep_a_picture_from_being_read(tmp_path, content):
+    broken = b"Exif\0\0" + content
     Image.fromarray(COLOR).save(tmp_path / "a.png", exif=broken)
     np.testing.assert_array_equal(whole(tmp_path / "a.png")[0], COLOR)
 

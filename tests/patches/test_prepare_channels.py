@@ -85,13 +85,24 @@ def test_a_channel_that_an_image_does_not_have_is_refused_for_each(tmp_path, gra
     assert [line.split(": ")[1][:17] for line in str(caught.value).splitlines()] == ["has no channel 3;"] * 3
 
 
-def test_the_range_of_each_channel_is_that_of_its_labelled_training_pixels(tmp_path, gray, run, everything):
-    made = everything(run(tmp_path, per_image=1))
-    trained = [number for number, side in enumerate(made["sources/side"]) if side == b"train"]
-    names = [made["sources/path"][number].decode().split("/")[-1][0] for number in trained]
-    pixels = np.stack([gray[name] for name in names])
-    (channel,) = json.loads(made["@channels"])
-    assert (channel["min"], channel["max"]) == (pixels.min(), pixels.max())
+def test_channels_that_are_named_are_kept_though_they_are_equal(tmp_path, gray, run, everything):
+    made = everything(run(tmp_path, data=DataParameters(channels=["red", "green", "blue"])))
+    assert made["train/images"].shape[-1] == 3
+
+
+def test_the_range_of_each_channel_is_that_of_its_labelled_training_pixels(tmp_path, write, run, everything):
+    images, masks = write(tmp_path, dict.fromkeys("abc", (20, 24)))
+    ranges = {"a": (60, 250), "b": (5, 90), "c": (20, 80)}
+    for name, (low, high) in ranges.items():
+        pixels = np.full((20, 24), low, np.uint8)
+        pixels[10:, 5] = high
+        pixels[0] = 255  # not labelled
+        Image.fromarray(pixels).save(images / f"{name}.png")
+        mask = np.array(Image.open(masks / f"{name}.png"))
+        mask[0] = 255
+        Image.fromarray(mask).save(masks / f"{name}.png")
+    (channel,) = json.loads(everything(run(tmp_path, validation=0.0))["@channels"])
+    assert (channel["min"], channel["max"]) == (5, 250)
 
 
 def test_the_memory_that_was_allowed_leaves_no_trace(tmp_path, gray, run):
