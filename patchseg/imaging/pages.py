@@ -190,6 +190,11 @@ def require_plausible(part: Part, size: int) -> None:
     Nothing is read, and nothing of the promised size is asked for.
     """
     page, layout = part.page, Layout.of(part.page)
+    sizes = (page.imagelength, page.imagewidth, page.samplesperpixel, *layout)
+    if not all(isinstance(number, int) and number > 0 for number in sizes):
+        raise ValueError(
+            f"its size is {page.imagelength} x {page.imagewidth}, its segments' {layout[0]} x {layout[1]}"
+        )
     segments = layout.planes * layout.down * layout.across
     if len(part.offsets) < segments or len(part.counts) < segments:
         raise ValueError(f"{min(len(part.offsets), len(part.counts))} of its {segments} segments are listed")

@@ -142,6 +142,18 @@ def test_a_directory_that_lies_is_one_sentence(tmp_path, tags):
         read(file)
 
 
+def test_a_size_that_is_no_whole_number_is_damage(tmp_path):
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, SMOOTH, metadata=None)
+    content = bytearray(file.read_bytes())
+    with tifffile.TiffFile(file) as opened:
+        tag = opened.pages[0].tags["ImageLength"]
+    content[tag.offset + 2 : tag.offset + 12] = b"\x0b\0\1\0\0\0" + np.float32(75).tobytes()
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"\(its size is 75\.0 x 90"):
+        open_image(file)
+
+
 def test_tiles_of_four_billion_pixels_are_refused(tmp_path):
     file = lying(tmp_path, {"tile": (16, 16)}, TileWidth=SIDE, TileLength=SIDE)
     with pytest.raises(DataError, match="is truncated or damaged"):
