@@ -5,7 +5,7 @@ Segments that are asked for together are decoded side by side, since the codecs 
 
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -60,7 +60,7 @@ class Segments:
             {"jpegtables": part.page.jpegtables, "jpegheader": part.page.jpegheader} for part in parts
         ]
         self._reading, self._caching = threading.Lock(), threading.Lock()
-        self._cache: OrderedDict[Key, Array] = OrderedDict()
+        self._cache: dict[Key, Array] = {}  # in the order of decoding
         self._pool: ThreadPoolExecutor | None = None
         self._held = 0
         self.capacity = 0  # bytes of decoded segments to keep
@@ -95,7 +95,6 @@ class Segments:
         with self._caching:
             kept = self._cache.get(key)
             if kept is not None:
-                self._cache.move_to_end(key)
                 return kept
             if self._pool is None and not alone:
                 self._pool = ThreadPoolExecutor(_THREADS, "tiff")
@@ -110,13 +109,13 @@ class Segments:
         return self._keep(key, segment.result())
 
     def _keep(self, key: Key, decoded: Array) -> Array:
-        """Put a decoded segment into the cache; those asked for longest ago leave it."""
+        """Put a decoded segment into the cache; those decoded longest ago leave it."""
         with self._caching:
             if key not in self._cache:
                 self._cache[key] = decoded
                 self._held += decoded.nbytes
             while self._held > self.capacity and len(self._cache) > 1:
-                self._held -= self._cache.popitem(last=False)[1].nbytes
+                self._held -= self._cache.pop(next(iter(self._cache))).nbytes
         return decoded
 
     def _decode(self, key: Key) -> Array:

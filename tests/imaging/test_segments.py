@@ -1,5 +1,7 @@
 """Segments that end early, directories that promise more than there is, and what may never be asked for."""
 
+import time
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from patchseg.errors import DataError
 from patchseg.imaging import Box, open_image
-from patchseg.imaging.segments import jpeg_2000_pixels, jpeg_pixels
+from patchseg.imaging.segments import Part, Segments, jpeg_2000_pixels, jpeg_pixels
 
 RANDOM = np.random.default_rng(0)
 COLOR = RANDOM.integers(0, 256, (75, 90, 3)).astype(np.uint8)
@@ -87,6 +89,31 @@ def test_a_jpeg_without_its_end_is_told(tmp_path):
     overwrite(file, StripByteCounts=count // 2)
     with pytest.raises(DataError, match=r"\(segment 0 ends before its JPEG picture does\)"):
         read(file)
+
+
+class SlowHandle:
+    """A file whose position others have time to move between a seek and the read that it is for."""
+
+    def __init__(self, file):
+        self._file, self.read = file, file.read
+
+    def seek(self, offset):
+        self._file.seek(offset)
+        time.sleep(0.001)
+
+
+def test_threads_do_not_move_the_file_under_each_other(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", DEEP, tile=(16, 16), metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as opened:
+        page = opened.pages[0]
+        part = Part(page, page.dataoffsets, page.databytecounts)
+        segments = Segments(tmp_path / "a.tif", SlowHandle(opened.filehandle), [part], DEEP.dtype)
+        keys = [(0, index) for index in range(24)]
+        for (_, index), pixels in zip(keys, segments.fetch(keys), strict=True):
+            top, left = index // 6 * 16, index % 6 * 16
+            expected = DEEP[top : top + 16, left : left + 16]
+            np.testing.assert_array_equal(pixels[: len(expected), : expected.shape[1], 0], expected)
+        segments.close()
 
 
 # Directories that lie

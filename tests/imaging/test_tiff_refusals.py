@@ -93,13 +93,21 @@ def bytes_of(pixels, **options):
     return stream.getvalue()
 
 
+def bytes_of_pages(pages, **options):
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        for page in pages:
+            writer.write(page, metadata=None, **options)
+    return stream.getvalue()
+
+
 DAMAGED = {
     "tiles": bytes_of(COLOR, compression="deflate", **TILES),
     "strips": bytes_of(GRAY, rowsperstrip=8),
     "jpeg": bytes_of(SMOOTH, compression="jpeg"),
     "jpeg 2000": bytes_of(COLOR, compression="jpeg2000", **TILES),
     "zstd": bytes_of(DEEP, compression="zstd", predictor=True, rowsperstrip=20),
-    "stack": bytes_of(np.stack([DEEP] * 3), photometric="minisblack"),
+    "stack": bytes_of_pages(np.stack([DEEP] * 3), compression="deflate"),
     "one bit": bytes_of(GRAY > 99, compression="packbits", rowsperstrip=20),
     "bigtiff": bytes_of(DEEP, bigtiff=True, compression="lzw", **TILES),
 }
@@ -147,6 +155,22 @@ def test_a_wrong_byte_is_one_sentence_or_none_but_never_a_traceback(tmp_path_fac
         assert str(error).startswith(f"{file}: ")  # noqa: PT017 - some wrong bytes are harmless
     else:
         assert pixels.ndim == 3
+
+
+@pytest.mark.parametrize("pages", [None, 1, "channels"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.usefixtures("quiet")
+def test_a_stack_cut_between_two_pages_is_no_smaller_stack(tmp_path, pages, bigtiff):
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream, bigtiff=bigtiff) as writer:
+        for _ in range(3):
+            writer.write(DEEP, metadata=None, compression="deflate")
+    with tifffile.TiffFile(io.BytesIO(stream.getvalue())) as opened:
+        second, third = opened.pages[1].offset, opened.pages[2].offset
+    for cut, missing in ((second, 2), (third, 3)):
+        (tmp_path / "a.tif").write_bytes(stream.getvalue()[:cut])
+        with pytest.raises(DataError, match=rf"\(the directory of page {missing} is missing\); replace"):
+            open_image(tmp_path / "a.tif", Reading(pages=pages))
 
 
 def test_a_height_of_more_rows_than_there_are_is_damage(tmp_path):
