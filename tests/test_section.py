@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from patchseg.parameters import ClassParameters, ModelParameters, TrainParameters
+from patchseg.parameters import ClassParameters, DataParameters, ModelParameters, TrainParameters
 from patchseg.section import seconds
 
 
@@ -38,6 +38,17 @@ def test_a_time_is_any_of_them_and_above_0():
     assert TrainParameters(time="2m").time == TrainParameters(time=120).time == 120
     with pytest.raises(ValidationError, match="greater than 0"):
         TrainParameters(time="0s")
+
+
+@pytest.mark.parametrize(("given", "meant"), [("3", 3), (3, 3), ("channels", "channels"), (None, None)])
+def test_pages_are_a_number_or_channels(given, meant):
+    assert DataParameters(pages=given).pages == meant
+
+
+@pytest.mark.parametrize("pages", [0, -1, "0", 1.5, True, "channel", "all", ""])
+def test_what_is_no_page_is_refused(pages):
+    with pytest.raises(ValidationError, match='should be the number of a page, from 1 on, or "channels"'):
+        DataParameters(pages=pages)
 
 
 @pytest.mark.parametrize("color", ["red", "#fff", "e69f00", "#e69f0g", "#e69f00\n", ""])

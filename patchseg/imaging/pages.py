@@ -68,16 +68,14 @@ class Layout(NamedTuple):
         return cls(height, width, -(-page.imagelength // height), -(-page.imagewidth // width), planes)
 
 
-def open_file(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF, never another file that its description names."""
-    file = tifffile.TiffFile(path)
+def keep_to_itself(file: tifffile.TiffFile, path: Path) -> None:
+    """Have a file that is open read for its own pages only, not for those in files that its description names."""
     # These kinds look for their pages in files beside them; each file has its own pages all the same.
     file.is_mmstack = file.is_ndtiff = False
     if file.is_ome:
         named = set(re.findall(r'FileName="([^"]*)"', file.ome_metadata or ""))
         if named - {path.name}:
             file.is_ome = False
-    return file
 
 
 def choose(file: tifffile.TiffFile, reading: Reading) -> list[Part] | str:
