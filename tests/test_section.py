@@ -40,6 +40,17 @@ def test_a_time_is_any_of_them_and_above_0():
         TrainParameters(time="0s")
 
 
+@pytest.mark.parametrize(("given", "meant"), [("3", 3), (3, 3), ("channels", "channels"), (None, None)])
+def test_pages_are_a_number_or_channels(given, meant):
+    assert DataParameters(pages=given).pages == meant
+
+
+@pytest.mark.parametrize("pages", [0, -1, "0", 1.5, True, "channel", "all", ""])
+def test_what_is_no_page_is_refused(pages):
+    with pytest.raises(ValidationError, match='should be the number of a page, from 1 on, or "channels"'):
+        DataParameters(pages=pages)
+
+
 @pytest.mark.parametrize("color", ["red", "#fff", "e69f00", "#e69f0g", "#e69f00\n", ""])
 def test_what_is_no_colour_is_refused(color):
     assert ClassParameters(name="a", color="#E69f00").color == "#E69f00"

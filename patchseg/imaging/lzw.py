@@ -11,7 +11,7 @@ import imagecodecs
 from patchseg.imaging.source import Array
 
 LZW = 5  # the compression tag's value
-_SHORT, _LONG = 3, 4
+_LONG = 4  # the type of all tags
 
 
 def decodes(page: Any) -> bool:
@@ -41,23 +41,14 @@ def decode(page: Any, data: bytes, shape: tuple[int, int, int]) -> Array:
     height, width, samples = shape
     order = page.parent.byteorder
     start = 8 + len(data) + len(data) % 2
-    kind = {"u": 1, "i": 2, "f": 3}[page.dtype.kind]
-    # Of one value a tag, else they lie elsewhere; libtiff takes the first one's for all samples.
-    tags = [
-        (256, _LONG, width), (257, _LONG, height), (258, _SHORT, page.bitspersample), (259, _SHORT, LZW),
-        (262, _SHORT, 1), (273, _LONG, 8), (277, _SHORT, samples), (278, _LONG, height), (279, _LONG, len(data)),
-        (284, _SHORT, 1), (317, _SHORT, page.predictor), (339, _SHORT, kind),
-    ]  # fmt: skip
+    # Samples are all of one kind, so one value a tag is enough.
+    tags = {
+        256: width, 257: height, 258: page.bitspersample, 259: LZW, 262: 1, 273: 8, 277: samples, 278: height,
+        279: len(data), 284: 1, 317: page.predictor, 339: {"u": 1, "i": 2, "f": 3}[page.dtype.kind],
+    }  # fmt: skip
     head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, start)
-    entries = [
-        struct.pack(
-            order + ("HHIHH" if kind == _SHORT else "HHII"), tag, kind, 1, value, *([0] * (kind == _SHORT))
-        )
-        for tag, kind, value in tags
-    ]
+    entries = [struct.pack(order + "HHII", tag, _LONG, 1, value) for tag, value in tags.items()]
     directory = struct.pack(order + "H", len(tags)) + b"".join(entries) + bytes(4)
     file = b"".join((head, data, bytes(len(data) % 2), directory))
     pixels: Array = imagecodecs.tiff_decode(file)
-    if pixels.size != height * width * samples or pixels.dtype != page.dtype:
-        raise ValueError(f"libtiff gives {pixels.dtype} of shape {pixels.shape}")
     return pixels.reshape(shape)

@@ -3,10 +3,11 @@
 A `tifffile.TiffFile` flows in, `Part`s with their `Layout` flow out.
 """
 
+import logging
 import math
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tifffile
@@ -28,12 +29,17 @@ _COLORS = {
 }
 _TURN_TO_RGB = {6, 7, 33007, 34892, 50001}  # codecs that give RGB for YCbCr: JPEG, WebP
 _APERIO_YCBCR = 33003
+_JPEG_XR = {22610, 34934}
 
 # The most bytes that one byte of a codec can become; it tells a header that lies before memory is asked for.
 _EXPANSION = {1: 1, 5: 4096, 8: 1040, 32773: 64, 32946: 1040}
 _ANY_EXPANSION = 2**17
 _SMALL = 2**26  # bytes of an image that are never doubted
 _SPARSE = 2**24  # bytes that a left out segment may stand for
+
+
+# What tifffile logs of odd files is told here as an error, or is nothing to worry about.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class Layout(NamedTuple):
@@ -62,16 +68,14 @@ class Layout(NamedTuple):
         return cls(height, width, -(-page.imagelength // height), -(-page.imagewidth // width), planes)
 
 
-def open_file(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF, never another file that its description names."""
-    file = tifffile.TiffFile(path)
+def keep_to_itself(file: tifffile.TiffFile, path: Path) -> None:
+    """Have a file that is open read for its own pages only, not for those in files that its description names."""
     # These kinds look for their pages in files beside them; each file has its own pages all the same.
     file.is_mmstack = file.is_ndtiff = False
     if file.is_ome:
         named = set(re.findall(r'FileName="([^"]*)"', file.ome_metadata or ""))
         if named - {path.name}:
             file.is_ome = False
-    return file
 
 
 def choose(file: tifffile.TiffFile, reading: Reading) -> list[Part] | str:
@@ -80,6 +84,7 @@ def choose(file: tifffile.TiffFile, reading: Reading) -> list[Part] | str:
     Raises:
         ValueError: The directory is damaged.
     """
+    _require_last(file)
     series = file.series[0].levels[0]
     first = series.keyframe.aspage()
     count = len(series)
@@ -98,6 +103,22 @@ def choose(file: tifffile.TiffFile, reading: Reading) -> list[Part] | str:
     numbers = range(count) if pages == "channels" else [pages - 1 if isinstance(pages, int) else 0]
     parts = [_part(series, first, number) for number in numbers]
     return unreadable(parts) or parts
+
+
+def _require_last(file: tifffile.TiffFile) -> None:
+    """Raise a `ValueError` where the last directory that can be read says that there is another one."""
+    if file.is_ndpi:  # which has a chain of its own
+        return
+    count = len(file.pages)
+    offsets = [file.pages[number].offset for number in range(count)]
+    handle, wide = file.filehandle, file.is_bigtiff
+    order: Literal["little", "big"] = "little" if file.byteorder == "<" else "big"
+    handle.seek(offsets[-1])
+    entries = int.from_bytes(handle.read(8 if wide else 2), order)
+    handle.seek(entries * (20 if wide else 12), 1)
+    following = int.from_bytes(handle.read(8 if wide else 4), order)
+    if following and following not in offsets:
+        raise ValueError(f"the directory of page {count + 1} is missing")
 
 
 def others(file: tifffile.TiffFile) -> int:
@@ -126,10 +147,15 @@ def unreadable(parts: list[Part]) -> str:
         return f"is a volume {page.imagedepth} deep; expected a flat image, so save its slices one by one"
     if page.dtype is None or page.dtype.kind not in "buif":
         return f"holds samples of {page.dtype or f'{page.bitspersample} bits'}; expected whole or real numbers, so convert it"
+    if page.compression in _JPEG_XR:
+        return "is compressed as JPEG XR, whose decoder hides damage; save it with deflate, LZW or JPEG 2000"
+    return _strange_colors(page) or _no_channels(parts)
+
+
+def _strange_colors(page: Any) -> str:
     color = _COLORS.get(page.photometric)
-    if page.photometric == _YCBCR and (
-        page.compression not in _TURN_TO_RGB or page.extrasamples or Layout.of(page).planes > 1
-    ):
+    turned = page.compression in _TURN_TO_RGB and not page.extrasamples and Layout.of(page).planes == 1
+    if page.photometric == _YCBCR and not turned:
         color = "YCbCr that no codec turns to RGB"
     if page.compression == _APERIO_YCBCR:
         color = "YCbCr in JPEG 2000"
@@ -137,14 +163,18 @@ def unreadable(parts: list[Part]) -> str:
         return f"holds colours as {color}; expected gray, RGB or a palette, so convert it to RGB"
     if is_inverted(page) and page.dtype.kind in "if":
         return f"says that its least {page.dtype} is white, which has no greatest to turn it into; save it so that the least is black"
+    return ""
+
+
+def _no_channels(parts: list[Part]) -> str:
+    page = parts[0].page
     if len(parts) > 1 and page.samplesperpixel > 1 and tuple(page.extrasamples or ())[-1:] in ALPHA:
         return "has pages with transparency, which cannot be channels; save them without alpha"
-    kinds = {(p.page.shape, p.page.dtype, Layout.of(p.page), p.page.photometric) for p in parts}
-    return (
-        "has pages of different kinds, which cannot be channels of one image; choose one with data.pages"
-        if len(kinds) > 1
-        else ""
-    )
+    if len({(p.page.shape, p.page.dtype, Layout.of(p.page), p.page.photometric) for p in parts}) > 1:
+        return (
+            "has pages of different kinds, which cannot be channels of one image; choose one with data.pages"
+        )
+    return ""
 
 
 def is_inverted(page: Any) -> bool:
@@ -158,6 +188,11 @@ def require_plausible(part: Part, size: int) -> None:
     Nothing is read, and nothing of the promised size is asked for.
     """
     page, layout = part.page, Layout.of(part.page)
+    sizes = (page.imagelength, page.imagewidth, page.samplesperpixel, *layout)
+    if not all(isinstance(number, int) and number > 0 for number in sizes):
+        raise ValueError(
+            f"its size is {page.imagelength} x {page.imagewidth}, its segments' {layout[0]} x {layout[1]}"
+        )
     segments = layout.planes * layout.down * layout.across
     if len(part.offsets) < segments or len(part.counts) < segments:
         raise ValueError(f"{min(len(part.offsets), len(part.counts))} of its {segments} segments are listed")

@@ -5,8 +5,8 @@ Segments that are asked for together are decoded side by side, since the codecs 
 
 import os
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from patchseg.imaging.source import Array
 Key = tuple[int, int]  # which part, which of its segments
 _THREADS = min(4, os.cpu_count() or 1)
 _JPEG, _JPEG_2000 = {6, 7, 33007, 34892}, {33003, 33004, 33005, 34712}
+_JPEG_WITH_END, _JPEG_END = _JPEG - {6}, b"\xff\xd9"  # the old kind keeps parts of its stream elsewhere
 
 
 class Part(NamedTuple):
@@ -59,21 +60,22 @@ class Segments:
             {"jpegtables": part.page.jpegtables, "jpegheader": part.page.jpegheader} for part in parts
         ]
         self._reading, self._caching = threading.Lock(), threading.Lock()
-        self._cache: OrderedDict[Key, Array] = OrderedDict()
+        self._cache: dict[Key, Array] = {}  # in the order of decoding
         self._pool: ThreadPoolExecutor | None = None
         self._held = 0
         self.capacity = 0  # bytes of decoded segments to keep
 
-    def fetch(self, keys: Iterable[Key]) -> Iterator[Array]:
+    def fetch(self, keys: Sequence[Key]) -> Iterator[Array]:
         """Yield decoded segments, (h, w, S), in the order in which they are asked for.
 
         Raises:
             DataError: The file is truncated or damaged.
         """
         # Held at a time are the cache and as many segments as keep the threads busy.
+        alone = len(keys) == 1
         coming: deque[tuple[Key, Array | Future[Array]]] = deque()
         for key in keys:
-            coming.append((key, self._start(key)))
+            coming.append((key, self._start(key, alone=alone)))
             if len(coming) > 2 * _THREADS:
                 yield self._finish(*coming.popleft())
         while coming:
@@ -88,27 +90,32 @@ class Segments:
             self._cache.clear()
             self._held = 0
 
-    def _start(self, key: Key) -> "Array | Future[Array]":
-        """Return a segment that is kept, or begin to decode it."""
+    def _start(self, key: Key, *, alone: bool) -> "Array | Future[Array]":
+        """Return a segment that is kept, or begin to decode it, in this thread where it is the only one."""
         with self._caching:
             kept = self._cache.get(key)
             if kept is not None:
-                self._cache.move_to_end(key)
                 return kept
-            if self._pool is None:
+            if self._pool is None and not alone:
                 self._pool = ThreadPoolExecutor(_THREADS, "tiff")
-            return self._pool.submit(self._decode, key)
+            pool = self._pool
+        if alone or pool is None:
+            return self._keep(key, self._decode(key))
+        return pool.submit(self._decode, key)
 
     def _finish(self, key: Key, segment: "Array | Future[Array]") -> Array:
         if not isinstance(segment, Future):
             return segment
-        decoded = segment.result()
+        return self._keep(key, segment.result())
+
+    def _keep(self, key: Key, decoded: Array) -> Array:
+        """Put a decoded segment into the cache; those decoded longest ago leave it."""
         with self._caching:
             if key not in self._cache:
                 self._cache[key] = decoded
                 self._held += decoded.nbytes
             while self._held > self.capacity and len(self._cache) > 1:
-                self._held -= self._cache.popitem(last=False)[1].nbytes
+                self._held -= self._cache.pop(next(iter(self._cache))).nbytes
         return decoded
 
     def _decode(self, key: Key) -> Array:
@@ -145,8 +152,11 @@ class Segments:
         return data
 
     def _require_fitting(self, key: Key, data: bytes) -> None:
-        """Raise a `ValueError` where the data say of themselves that they are far larger than their segment."""
+        """Raise a `ValueError` where data end too early, or say that they are far larger than their segment."""
         page = self._parts[key[0]].page
+        # libjpeg fills what is missing with gray; within the picture the mark of its end cannot occur.
+        if page.compression in _JPEG_WITH_END and page.jpegheader is None and _JPEG_END not in data[-1024:]:
+            raise ValueError(f"segment {key[1]} ends before its JPEG picture does")
         claimed = 0
         if page.compression in _JPEG:
             claimed = jpeg_pixels(data)
@@ -178,7 +188,7 @@ def jpeg_pixels(data: bytes) -> int:
 
 
 def jpeg_2000_pixels(data: bytes) -> int:
-    """Return rows x columns as a JPEG 2000 codestream's SIZ marker (ITU-T T.800, A.5.1) says; 0 where there is none."""
+    """Return rows x columns as a JPEG 2000 codestream's size marker (ITU-T T.800, A.5.1) says; 0 where there is none."""
     start = data.find(b"\xff\x4f\xff\x51")
     if start < 0 or start + 24 > len(data):
         return 0

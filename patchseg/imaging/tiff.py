@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from patchseg.errors import DataError
 from patchseg.imaging.box import Box
-from patchseg.imaging.pages import ALPHA, Layout, choose, is_inverted, open_file, others, require_plausible
+from patchseg.imaging.pages import (
+    ALPHA,
+    Layout,
+    choose,
+    is_inverted,
+    keep_to_itself,
+    others,
+    require_plausible,
+)
 from patchseg.imaging.reading import Reading
 from patchseg.imaging.segments import Key, Part, Segments, damaged
 from patchseg.imaging.source import Array, ImageSource
@@ -45,7 +53,8 @@ def open_source(path: Path, reading: Reading = Reading()) -> ImageSource:
     """
     with ExitStack() as files:
         try:
-            file = files.enter_context(open_file(path))
+            file = files.enter_context(tifffile.TiffFile(path))
+            keep_to_itself(file, path)
             found = choose(file, reading)
             if not isinstance(found, str):
                 for part in found:

@@ -8,7 +8,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from patchseg.imaging import Box, open_image, open_raw, segments, tiff
+from patchseg.imaging import Box, Reading, open_image, open_raw, segments, tiff
 
 RANDOM = np.random.default_rng(0)
 HEIGHT, WIDTH = 75, 90
@@ -220,6 +220,50 @@ def test_a_window_decodes_only_the_segments_that_it_touches(stored, decoded):
     with open_raw(stored / "tiles.tif") as source:
         source.read(Box(31, 15, 2, 2))  # tiles of 32 x 16, six a row
     assert set(decoded) == {(0, 0), (0, 1), (0, 6), (0, 7)}
+
+
+# What costs more than it should is read all the same, and said
+
+
+def told_of(file, monkeypatch, large):
+    monkeypatch.setattr(tiff, "_LARGE", large)
+    told = []
+    with open_image(file, Reading(tell=told.append)) as source:
+        source.read(Box(0, 0, 2, 2))
+    return [line.removeprefix(f"{file}: ") for line in told]
+
+
+def test_one_strip_that_holds_the_whole_image_is_told(tmp_path, monkeypatch):
+    pixels = np.zeros((1000, 2000, 3), np.uint8)
+    file = written(tmp_path, pixels, rowsperstrip=1000, compression="deflate", photometric="rgb")
+    assert told_of(file, monkeypatch, 6_000_000) == []
+    assert told_of(file, monkeypatch, 5_999_999) == [
+        "is stored in pieces of 6 MB, which are decoded whole; save it as a tiled TIFF to read it in little memory"
+    ]
+
+
+@pytest.mark.parametrize("orientation", [1, 4, 5, 8])
+def test_strips_on_their_side_are_told(tmp_path, monkeypatch, orientation):
+    pixels, tag = np.zeros((1000, 2000), np.uint8), [(274, 3, 1, orientation, True)]
+    file = written(tmp_path, pixels, rowsperstrip=10, extratags=tag)
+    assert told_of(file, monkeypatch, 10**6) == (
+        [
+            "is stored on its side, so 2 MB of it are kept while it is read; save it upright to read it in little memory"
+        ]
+        if orientation >= 5
+        else []
+    )
+
+
+def test_strips_on_their_side_are_decoded_once_all_the_same(tmp_path, monkeypatch, decoded):
+    monkeypatch.setattr(tiff, "_WINDOWS", 0)
+    file = written(
+        tmp_path, np.zeros((100, 200), np.uint8), rowsperstrip=10, extratags=[(274, 3, 1, 6, True)]
+    )
+    with open_image(file) as source:
+        for top, rows in bands(200, [7, 30]):
+            source.read(Box(top, 0, rows, 100))
+    assert decoded == Counter((0, index) for index in range(10))
 
 
 def test_several_threads_read_one_source(stored):
