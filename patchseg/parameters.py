@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from patchseg.errors import UsageError, listing
-from patchseg.section import Color, Duration, Ignored, Section, read_tree, sentences, setting
+from patchseg.section import Color, Duration, Fold, Ignored, Section, read_tree, sentences, setting
 
 FILE = "parameters.json"
 
@@ -99,10 +99,9 @@ class PrepareParameters(Section):
     group: str | None = setting(
         None, "regular expression; images whose names give the same match (or first group) stay on one side"
     )
-    fold: str | None = setting(
+    fold: Fold | None = setting(
         None,
         'validate on fold i of k, such as "2/5"; "2/all" leaves one image (or group) out; instead of a share',
-        pattern=r"^[1-9]\d*/([1-9]\d*|all)$",
     )
     scale: float = setting(1.0, "work at this multiple of the images' size; undone in the masks", gt=0, le=8)
     seed: int = setting(0, "seed of the split and of the patches", ge=0)
