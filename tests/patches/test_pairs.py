@@ -314,6 +314,21 @@ def test_a_number_that_continues_another_is_no_mask_of_it(tmp_path):
         find_pairs(*[touch(tmp_path / "x", "1.png", "10.png")] * 2)
 
 
+def test_a_letter_that_continues_a_name_is_no_mask_of_it(tmp_path):
+    touch(tmp_path, *(f"{name}.png" for name in ("A", "AB", "mask_A", "mask_AB")))
+    assert names(find_pairs(tmp_path, tmp_path)) == {
+        "A": ("A.png", "mask_A.png"),
+        "AB": ("AB.png", "mask_AB.png"),
+    }
+
+
+@pytest.mark.parametrize("stems", [["a", "a_x", "b", "c"], ["a", "a_m", "a_m_m"]])
+def test_chance_likenesses_are_no_rule(tmp_path, stems):
+    touch(tmp_path, *(f"{stem}.png" for stem in stems))
+    with pytest.raises(DataError, match="holds images only"):
+        find_pairs(tmp_path, tmp_path)
+
+
 def test_a_word_that_says_nothing_of_masks_leaves_open_which_are_which(tmp_path):
     touch(tmp_path, *(f"{kind}_{i}.png" for kind in ("left", "right") for i in range(4)))
     with pytest.raises(DataError, match=r"expected masks beside them, such as .* or Img_7 and Mask_7"):

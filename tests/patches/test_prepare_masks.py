@@ -198,10 +198,11 @@ def test_real_tiles_in_nested_folders_are_prepared(tmp_path, everything):
 
 
 @pytest.mark.skipif(not (DATA / "coco_shapes").is_dir(), reason=f"needs coco_shapes in {DATA}")
-def test_real_objects_of_one_file_each_are_prepared(tmp_path, everything):
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_real_objects_of_one_file_each_are_prepared(tmp_path, everything, seed):
     source = DATA / "coco_shapes"
     data = DataParameters(mask_pattern=r"(?P<image>\d+)_(?P<class>[a-z]+)_(?P<object>\d+)")
-    parameters = PrepareParameters(output=str(tmp_path / "p.h5"), per_image=4)
+    parameters = PrepareParameters(output=str(tmp_path / "p.h5"), per_image=4, seed=seed)
     told = Lines()
     found = everything(
         prepare(
