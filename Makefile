@@ -1,7 +1,7 @@
 # `make demo` and `make test` do everything on a fresh machine: environment, install, run.
 
 PYTHON ?= python3
-ARGS ?=
+ARGS ?= -n 2
 INSTALLED := .venv/installed
 SPELLED := patchseg tests benchmarks docs notebooks .github $(wildcard *.md)
 
@@ -10,6 +10,7 @@ SPELLED := patchseg tests benchmarks docs notebooks .github $(wildcard *.md)
 demo: $(INSTALLED)
 	.venv/bin/patchseg demo demo
 
+# Each test stays on one thread, so two run side by side; those that are asked for by ARGS run one by one.
 # pytest's 5 says that the marks in ARGS fit no test.
 test: $(INSTALLED)
 	.venv/bin/pytest $(ARGS) || test $$? -eq 5

@@ -30,7 +30,7 @@ def commands(name: str, data: Path, folder: Path) -> list[str]:
         images, truth, wanted = *_hold_out(source, folder), "train.txt"
     return [
         f"patchseg prepare {wanted} --per-image 60 --validation 0.1",
-        f"patchseg train --time {TIME} -b 8",
+        f"patchseg train --time {TIME} -b 4",
         f"patchseg infer {images} -m checkpoints/patches/best.pt",
         f"patchseg evaluate masks {truth}",
         "patchseg report masks/scores.json --run runs/patches",

@@ -26,8 +26,8 @@ from patchseg.training.learner import Learner
 from patchseg.training.losses import LOSSES
 
 PATCHES, SIDE, CLASSES = 200, 96, 3
-SETTINGS = TrainParameters(batch=8, rate=0.004)
-NETWORK = ModelParameters(width=16, levels=4, norm="batch")
+SETTINGS = TrainParameters(batch=4, rate=0.004)
+NETWORK = ModelParameters(width=8, levels=4, norm="batch")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SECONDS = 20.0  # of taking turns
 

@@ -4,7 +4,6 @@ It fills the README between `<!-- generated: NAME -->` and `<!-- end -->`: "comm
 "parameters" with a table of every key of parameters.json. It writes docs/parameters.schema.json for editors.
 """
 
-import importlib
 import json
 import re
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
-from patchseg.cli import VERBS, main
+from patchseg.cli import VERBS, find_command, main
 from patchseg.parameters import ClassParameters, Parameters, schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +78,7 @@ def run(arguments: list[str], *, root: Path = ROOT) -> int:
 
 
 def _section(verb: str, top: click.Context) -> str:
-    command: click.Command = importlib.import_module(f"patchseg.cli.{verb}").command
+    command = find_command(verb)
     text = command.get_help(click.Context(command, parent=top, info_name=verb))
     lines = "\n".join(line.rstrip() for line in text.splitlines())
     return f"### patchseg {verb}\n\n```text\n{lines}\n```"

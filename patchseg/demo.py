@@ -24,9 +24,9 @@ from patchseg.synth import CLASSES, synth
 from patchseg.training.train import train
 
 MARK = ".patchseg-demo"
-_STEPS = 1100
+_STEPS = 3000
 _CAP = "15m"
-_EPOCH_STEPS = 100  # a validation takes as long as ten to fifteen steps
+_EPOCH_STEPS = 300  # a validation takes as long as some twenty steps
 
 
 class Demo(NamedTuple):
@@ -70,9 +70,9 @@ def demo(
     )  # fmt: skip
     progress.say("3/6 train")
     settings = TrainParameters.model_validate(
-        {"steps": steps, "epoch_steps": _EPOCH_STEPS, "time": time, "batch": 8, "name": "demo"}
+        {"steps": steps, "epoch_steps": _EPOCH_STEPS, "time": time, "batch": 4, "name": "demo"}
     )
-    best = train(patches, parameters=settings, model=ModelParameters(width=16), folder=folder, **again)
+    best = train(patches, parameters=settings, model=ModelParameters(width=8), folder=folder, **again)
     progress.say("4/6 infer: whole test images by half-overlapping tiles")
     outputs = InferParameters(output=str(folder / "masks"), overlay=True)
     masks = infer([data / "test/images"], checkpoint=best, parameters=outputs, **again)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from patchseg.errors import UsageError, listing
-from patchseg.section import Color, Duration, Fold, Ignored, Section, read_tree, sentences, setting
+from patchseg.section import Color, Duration, Fold, Ignored, Pages, Section, read_tree, sentences, setting
 
 FILE = "parameters.json"
 
@@ -32,10 +32,7 @@ class ClassParameters(Section):
 
     name: str = setting(..., "name of the class", min_length=1)
     value: int | None = setting(
-        None,
-        "its value in index masks; its place in the list when left out",
-        ge=-(2**31),
-        le=2**31 - 1,
+        None, "its value in index masks; its place in the list when left out", ge=-(2**31), le=2**31 - 1
     )
     color: Color | None = setting(None, 'its colour in colour-coded masks and in outputs, "#rrggbb"')
 
@@ -63,6 +60,11 @@ class DataParameters(Section):
         "the classes in order: names, or {name, value, color}; derived from the masks when left out",
         flag=False,
     )
+    unlabeled: Literal["background", "ignore"] = setting("background", "what annotations leave blank")
+    unlisted: Literal["refuse", "skip", "empty"] = setting("refuse", "images that no annotation file lists")
+    attribute: str | None = setting(
+        None, "VIA or GeoJSON attribute that names the class [auto: the only one]"
+    )
     ignore: Ignored | None = setting(
         None, 'value of index masks, or colour "#rrggbb", that is ignored, besides 255'
     )
@@ -70,15 +72,15 @@ class DataParameters(Section):
         False, "take any value but 0 (any colour but black) for class 1, such as numbers of objects"
     )
     mask_tolerance: float = setting(
-        0.0,
-        "pull values and colours to the class that is so near in every channel: for soft edges and JPEG",
-        ge=0,
-        lt=256,
+        0.0, "pull values and colours so near in each channel to a class: for soft edges, JPEG", ge=0, lt=256
     )
     mask_pattern: str | None = setting(
+        None, "regular expression of the masks' names, a file a class or object: groups image, class, object"
+    )
+    pages: Pages | None = setting(
         None,
-        "regular expression of the masks' names where each holds one class or object, with the groups image, class "
-        "and object",
+        "of TIFF files with several pages: the number of the one to read, from 1 on, or channels to read all as channels "
+        "[auto: such files are refused]",
     )
 
 
@@ -112,14 +114,14 @@ class ModelParameters(Section):
 
     section: ClassVar[str] = "model"
     name: Model = setting("unet", "architecture", flag=False)
-    width: int | None = setting(None, "channels of the first level [auto: 32 on a GPU, 16 without]", ge=1)
+    width: int | None = setting(None, "channels of the first level [auto: 32 on a GPU, 8 without]", ge=1)
     levels: int | None = setting(
         None,
         "resolutions, the first included [auto: receptive field near the patch: 4 at 96, 5 at 200]",
         ge=1,
         le=8,
     )
-    norm: Norm | None = setting(None, "normalization between layers [auto: batch, group below batches of 8]")
+    norm: Norm | None = setting(None, "normalization between layers [auto: batch, group below batches of 4]")
 
 
 class TrainParameters(Section):

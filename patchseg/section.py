@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -39,6 +39,18 @@ def seconds(value: Any) -> Any:
     if match is None:
         raise ValueError('should be a duration such as "90s", "5m" or "1.5h"')
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def page(value: Any) -> Any:
+    """Return the number of a page, from 1 on, or "channels"; digits are a number.
+
+    >>> page("3"), page("channels")
+    (3, 'channels')
+    """
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if number == "channels" or (isinstance(number, int) and not isinstance(number, bool) and number >= 1):
+        return number
+    raise ValueError('should be the number of a page, from 1 on, or "channels"')
 
 
 def color(value: str) -> str:
@@ -81,6 +93,9 @@ Fold = Annotated[str, AfterValidator(fold)]
 Ignored = Annotated[int | str, BeforeValidator(ignored)]
 Positive = Annotated[float, Field(gt=0)]
 Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]
+
+Number = Annotated[int, Field(ge=1)]
+Pages = Annotated[int | str, BeforeValidator(page, json_schema_input_type=Number | Literal["channels"])]
 
 
 class Section(BaseModel):
@@ -143,6 +158,8 @@ def _sentence(
     text = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("String", "text")
     if mistake["type"] == "model_type":
         text = "should be an object in braces"
+    if any(_branch(part) == "literal" for part in mistake["loc"]):  # a word, or else a list
+        text += " or numbers such as 1,2.5"
     return f"{name} {text} (got {json.dumps(mistake['input'], default=str)})"
 
 

@@ -82,8 +82,8 @@ def test_it_trains_as_long_as_asked_with_the_preset(done):
     lines = (folder / "runs/demo/metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 3
     record = json.loads((folder / "runs/demo/parameters.effective.json").read_text())
-    assert record["train.batch"]["value"] == 8
-    assert record["model.width"]["value"] == 16
+    assert record["train.batch"]["value"] == 4
+    assert record["model.width"]["value"] == 8
 
 
 def test_it_says_which_of_its_steps_it_is_at(done):

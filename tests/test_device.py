@@ -37,7 +37,7 @@ def test_the_cpu_is_always_there_and_auto_takes_what_is():
 
 def test_the_cpu_is_told_with_its_threads():
     devices.set_threads(1)
-    assert devices.describe(CPU) == "CPU, 1 threads"
+    assert devices.describe(CPU) == "CPU, 1 thread"
 
 
 def test_threads_are_those_asked_for():

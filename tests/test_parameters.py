@@ -191,7 +191,10 @@ def test_all_three_mistakes_are_told_at_once(written):
             'train.time should be a duration such as "90s", "5m" or "1.5h" (got "soon")',
         ),
         ({"train": {"time": 0}}, "train.time should be greater than 0 (got 0)"),
-        ({"train": {"class_weights": "even"}}, "train.class_weights should be 'balanced' (got \"even\")"),
+        (
+            {"train": {"class_weights": "even"}},
+            "train.class_weights should be 'balanced' or numbers such as 1,2.5 (got \"even\")",
+        ),
         (
             {"train": {"class_weights": [1, -1]}},
             "train.class_weights.1 should be greater than or equal to 0 (got -1)",

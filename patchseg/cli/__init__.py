@@ -5,6 +5,7 @@ become one sentence and an exit code here, once.
 """
 
 import importlib
+import keyword
 import sys
 import threading
 import traceback
@@ -18,6 +19,7 @@ from patchseg.errors import Interrupted, PatchsegError, did_you_mean
 VERBS = {
     "demo": "The whole job on synthetic images, in minutes.",
     "synth": "Make synthetic images of lines and ellipses.",
+    "import": "Turn polygons of annotation programs into masks.",
     "prepare": "Cut patches out of images and masks.",
     "train": "Train a U-Net on patches.",
     "infer": "Segment whole images by overlapping tiles.",
@@ -25,6 +27,13 @@ VERBS = {
     "report": "Write scores and training as one HTML page.",
     "parameters": "Show the effective parameters.",
 }
+
+
+def find_command(verb: str) -> click.Command:
+    """Import the command of a verb; a file cannot bear the name of a word of Python's, so `import` is in import_.py."""
+    file = f"{verb}_" if keyword.iskeyword(verb) else verb
+    found: click.Command = importlib.import_module(f"patchseg.cli.{file}").command
+    return found
 
 
 class _Verbs(click.Group):
@@ -36,8 +45,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in VERBS:
             ctx.fail(f"There is no command {cmd_name}{did_you_mean(cmd_name, VERBS)}")
-        command: click.Command = importlib.import_module(f"patchseg.cli.{cmd_name}").command
-        return command
+        return find_command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands, in the order of the work"):

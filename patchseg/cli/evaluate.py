@@ -8,19 +8,20 @@ import click
 from patchseg.cli.options import as_json, overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
 from patchseg.evaluation.evaluate import evaluate
-from patchseg.parameters import EvaluateParameters, Parameters
+from patchseg.parameters import DataParameters, EvaluateParameters, Parameters
 from patchseg.progress import counted
 
 
 @click.command
 @click.argument("evaluate__masks", metavar="[MASKS]", required=False)
 @click.argument("evaluate__truth", metavar="[TRUTH]", required=False)
-@parameters(EvaluateParameters)
+@parameters(DataParameters, EvaluateParameters)
 @as_json
 @overwrite
 def command(parameters: Parameters, as_json: bool, overwrite: bool) -> None:
     """Score a folder of masks against the true ones.
 
+    TRUTH may be a file of annotations too (see patchseg import -h), which is painted into the folder truth beside the scores.
     Prints the scores over all pixels, and writes scores.json and scores.csv with those of each image.
 
     \b

@@ -18,7 +18,8 @@ def command(parameters: Parameters, overwrite: bool) -> None:
     """Cut random patches, with flips, out of each image and its mask into one HDF5 file.
 
     IMAGES and MASKS are folders, matched by name (a.tif and a.png, Img_7 and Mask_7, a and a_mask), nested ones by their
-    paths; or IMAGES is one folder with both, or a list: `image mask` a line, or CSV. The classes are read off the masks; to name them, or where that
+    paths; or IMAGES is one folder with both, or a list: `image mask` a line, or CSV; or MASKS is a file of annotations
+    (see patchseg import -h). The classes are read off the masks; to name them, or where that
     leaves doubts, list data.classes in parameters.json.
 
     \b

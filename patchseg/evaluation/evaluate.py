@@ -13,6 +13,8 @@ from patchseg.imaging import Box, open_raw
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.labels.classes import Classes, MaskReading
 from patchseg.parameters import DataParameters, EvaluateParameters
+from patchseg.patches.annotated import find_drawn, is_annotated
+from patchseg.patches.drawings import name_drawings, write_masks
 from patchseg.patches.pairs import Pair, find_images, find_pairs
 from patchseg.progress import Progress
 
@@ -41,7 +43,8 @@ def evaluate(
 
     Args:
         masks: Folder of predicted masks.
-        truth: Folder of true masks; matched as images and masks are.
+        truth: Folder of true masks; matched as images and masks are. Or a file of annotations, or a folder of
+            them, which are painted as masks into the folder `truth` beside the scores.
         parameters: Where scores.json and scores.csv go.
         data: The classes, for masks that `infer` did not write.
         overwrite: Whether existing scores may be replaced.
@@ -62,7 +65,15 @@ def evaluate(
     known = _predicted(masks, Path(truth), data)
     names = known.truth.names
     entries, mistakes, total = [], [], Confusion.empty(len(names))
-    pairs = find_pairs(masks, Path(truth))
+    pairs = _pairs(
+        masks,
+        Path(truth),
+        known.truth,
+        data=data,
+        painted=folder / "truth",
+        overwrite=overwrite,
+        progress=progress,
+    )
     progress.start("comparing", len(pairs))
     for pair in pairs:
         try:
@@ -120,6 +131,25 @@ def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
     return _Predicted(
         classes, written, {relative.with_suffix("").as_posix(): image for image, relative in found}
     )
+
+
+def _pairs(
+    masks: Path,
+    truth: Path,
+    classes: Classes,
+    *,
+    data: DataParameters,
+    painted: Path,
+    overwrite: bool,
+    progress: Progress,
+) -> list[Pair]:
+    """Return each mask with its truth; annotations are painted into files, which the report can show."""
+    if not is_annotated(masks, truth):
+        return find_pairs(masks, truth)
+    drawn = find_drawn(masks, truth, data, progress, suffixes=False)
+    named = name_drawings(drawn, data, progress, classes=classes)
+    written = write_masks(named, painted, progress, beside=[], overwrite=overwrite)
+    return [one.pair for one in written]
 
 
 def _compare(pair: Pair, known: _Predicted) -> Confusion:

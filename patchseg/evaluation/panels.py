@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from patchseg.imaging import open_image, open_raw
+from patchseg.imaging import Reading, open_image, open_raw
 from patchseg.imaging.box import Box
 from patchseg.imaging.picture import IGNORE, IGNORE_COLOR, colorize, hexadecimal, rgb, to_rgb8
 from patchseg.imaging.scale import ScaledSource
@@ -58,7 +58,13 @@ class Example:
 
 
 def read_panels(
-    picture: Path | None, truth: Path, mask: Path, classes: Classes, masks: Classes | None = None
+    picture: Path | None,
+    truth: Path,
+    mask: Path,
+    classes: Classes,
+    *,
+    masks: Classes | None = None,
+    reading: Reading = Reading(),
 ) -> Panels:
     """Read an image with its true and its predicted mask, reduced to what a page can show.
 
@@ -68,19 +74,20 @@ def read_panels(
         mask: Its predicted mask.
         classes: What the pixels of the true mask mean.
         masks: What those of the predicted one mean; by default they are class indices.
+        reading: How the image is read, and the page of the true mask.
 
     Raises:
         DataError: A file is missing or damaged, or holds what is no class.
     """
     # Predicted masks hold the place of a class, whatever its value is in the data set.
     places = masks or classes.by_place()
-    with open_raw(truth) as source:
+    with open_raw(truth, reading.of_masks) as source:
         true, scale = classes.encode(_shown(source, labels=True), truth, source.palette), _scale(source)
     with open_raw(mask) as source:
         predicted = places.encode(_shown(source, labels=True), mask, source.palette)
     if picture is None:
         return Panels(None, true, predicted, scale)
-    with open_image(picture) as source:
+    with open_image(picture, reading) as source:
         return Panels(to_rgb8(_shown(source, labels=False)), true, predicted, scale)
 
 

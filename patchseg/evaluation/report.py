@@ -14,6 +14,7 @@ from patchseg.errors import DataError, UsageError
 from patchseg.evaluation import sections
 from patchseg.evaluation.panels import Example, read_panels
 from patchseg.evaluation.sections import Scores
+from patchseg.imaging import Reading
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.labels.classes import Classes
 from patchseg.page import page
@@ -164,8 +165,18 @@ def _classes(document: Scores, path: Path) -> tuple[Classes, Classes]:
 
 def _example(rank: str, entry: Scores, folder: Path, classes: tuple[Classes, Classes]) -> Example:
     picture = folder / entry["image"] if entry["image"] else None
-    panels = read_panels(picture, folder / entry["truth"], folder / entry["mask"], *classes)
+    mask, (true, predicted) = folder / entry["mask"], classes
+    panels = read_panels(
+        picture, folder / entry["truth"], mask, true, masks=predicted, reading=_reading(mask)
+    )
     return Example(rank, entry["name"], entry["mean_iou"], panels)
+
+
+def _reading(mask: Path) -> Reading:
+    """Return how `infer` has read the image of a mask, as it is recorded in the folder of the masks."""
+    records = (folder / "parameters.effective.json" for folder in mask.resolve().parents)
+    record = next((record for record in records if record.exists()), None)
+    return Reading.of(_json(_text(record), str(record))) if record else Reading()
 
 
 def _text(path: Path) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from patchseg.errors import DataError
+from patchseg.imaging.reading import Reading
 from patchseg.imaging.source import ArraySource
 
 SUFFIXES = (".npy",)
@@ -15,7 +16,7 @@ def accepts(head: bytes) -> bool:
     return head.startswith(b"\x93NUMPY")
 
 
-def open_source(path: Path) -> ArraySource:
+def open_source(path: Path, reading: Reading = Reading()) -> ArraySource:
     """Open a .npy file by window.
 
     Raises:

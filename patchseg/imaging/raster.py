@@ -1,6 +1,5 @@
 """PNG, JPEG, BMP, WebP, GIF and PNM through Pillow: read whole, upright by their EXIF orientation."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
@@ -8,23 +7,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from patchseg.errors import DataError
-from patchseg.imaging.source import Array, ArraySource
+from patchseg.imaging.reading import Reading
+from patchseg.imaging.source import ArraySource
+from patchseg.imaging.upright import TURNS
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pbm")
 _HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 _PLAIN = {"L", "RGB", "F"}
-
-
-# What turns the stored pixels upright, by EXIF orientation.
-_UPRIGHT: dict[int, Callable[[Array], Array]] = {
-    2: np.fliplr,
-    3: lambda pixels: np.rot90(pixels, 2),
-    4: np.flipud,
-    5: lambda pixels: np.swapaxes(pixels, 0, 1),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: np.swapaxes(np.rot90(pixels, 2), 0, 1),
-    8: np.rot90,
-}
 
 
 def accepts(head: bytes) -> bool:
@@ -32,7 +21,7 @@ def accepts(head: bytes) -> bool:
     return head.startswith(_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def open_source(path: Path) -> ArraySource:
+def open_source(path: Path, reading: Reading = Reading()) -> ArraySource:
     """Read an image whole, upright.
 
     Raises:
@@ -67,7 +56,7 @@ def _is_deep_color(path: Path) -> bool:
 
 
 def _deep_color(path: Path, image: Image.Image) -> ArraySource:
-    turn = _UPRIGHT.get(image.getexif().get(0x0112, 1), np.asarray)
+    turn = TURNS.get(image.getexif().get(0x0112, 1), np.asarray)
     pixels = turn(imagecodecs.png_decode(path.read_bytes()))
     if pixels.shape[2] == 3:
         return ArraySource(pixels)

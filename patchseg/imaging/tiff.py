@@ -1,16 +1,14 @@
 """TIFF by window: only the segments (tiles or strips) that a box touches are decoded, and those decoded last are kept.
 
 Built on tifffile's page decoder, because its Zarr view keeps no decoded segment and decodes each one again for
-every overlapping window. The cache holds one row of segments, so that an image read band by band from top to
-bottom is decoded once.
+every overlapping window. The cache holds what the next box of a sweep needs again: the last row of segments where
+boxes are as wide as the image, all rows of segments that a narrower box touches, and a quarter more.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -18,11 +16,20 @@ from numpy.typing import NDArray
 
 from patchseg.errors import DataError
 from patchseg.imaging.box import Box
-from patchseg.imaging.source import Array
+from patchseg.imaging.pages import ALPHA, Layout, choose, is_inverted, open_file, others, require_plausible
+from patchseg.imaging.reading import Reading
+from patchseg.imaging.segments import Key, Part, Segments, damaged
+from patchseg.imaging.source import Array, ImageSource
+from patchseg.imaging.upright import TURNS, UprightSource
+from patchseg.progress import counted, megabytes
 
 SUFFIXES = (".tif", ".tiff")
-_MIN_CACHE = 4 * 2**20
-_ALPHA = ((tifffile.EXTRASAMPLE.ASSOCALPHA,), (tifffile.EXTRASAMPLE.UNASSALPHA,))
+_ORIENTATION = 274  # the tag
+_BANDS, _WINDOWS = (
+    4 * 2**20,
+    64 * 2**20,
+)  # bytes to keep at least, of boxes as wide as the image and of narrower ones
+_LARGE = 2**28  # bytes of one segment, or of a turned image of strips, that are worth a word
 
 
 def accepts(head: bytes) -> bool:
@@ -30,92 +37,111 @@ def accepts(head: bytes) -> bool:
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_source(path: Path) -> "TiffSource":
-    """Open a TIFF by window.
+def open_source(path: Path, reading: Reading = Reading()) -> ImageSource:
+    """Open a TIFF by window, upright.
 
     Raises:
-        DataError: It is truncated or damaged, or no single upright 2-D image.
+        DataError: It is truncated or damaged, or cannot be read as one image.
     """
     with ExitStack() as files:
         try:
-            file = files.enter_context(tifffile.TiffFile(path))
-            pages = file.series[0].levels[0].pages
-            trouble = _unsupported(pages[0], len(pages))
-            source = None if trouble else TiffSource(path, file, pages[0])
+            file = files.enter_context(open_file(path))
+            found = choose(file, reading)
+            if not isinstance(found, str):
+                for part in found:
+                    require_plausible(part, file.filehandle.size)
+                source = TiffSource(path, file, found)
+                _tell(path, file, source, reading)
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 - a damaged directory fails in any line that reads it
-            raise _damaged(path, error) from None
-        if source is None:
-            raise DataError(f"{path}: {trouble}")
+            raise damaged(path, error) from None
+        if isinstance(found, str):
+            raise DataError(f"{path}: {found}")
         files.pop_all()
-    return source
+    return UprightSource(source, source.orientation) if source.orientation in TURNS else source
 
 
-def _unsupported(page: Any, count: int) -> str:
-    if count != 1:
-        return f"is a stack of {count} pages; expected one image a file, so save its pages one by one"
-    if page.imagedepth != 1:
-        return f"is a volume {page.imagedepth} deep; expected a flat image, so save its slices one by one"
-    tag = page.tags.get("Orientation")
-    if tag is not None and tag.value != 1:
-        return (
-            f"has the orientation tag {int(tag.value)}; expected upright pixels (1), so save it again upright"
+def _tell(path: Path, file: tifffile.TiffFile, source: "TiffSource", reading: Reading) -> None:
+    """Say what reading costs more than it should, and what is not read."""
+    if source.segment_bytes > _LARGE:
+        reading.tell(
+            f"{path}: is stored in pieces of {megabytes(source.segment_bytes)}, which are decoded whole; "
+            "save it as a tiled TIFF to read it in little memory"
         )
-    if page.dtype is None or page.dtype.kind not in "buif":
-        return f"holds samples of {page.dtype or f'{page.bitspersample} bits'}; expected whole or real numbers, so convert it"
-    return ""
+    elif source.orientation >= 5 and source.column_bytes > _LARGE:
+        reading.tell(
+            f"{path}: is stored on its side, so {megabytes(source.column_bytes)} of it are kept while it is read; "
+            "save it upright to read it in little memory"
+        )
+    if number := others(file):
+        reading.tell(
+            f"{path}: holds {counted(number, 'image')} of another size or kind too, not read; save them apart"
+        )
 
 
-def _damaged(path: Path, error: object) -> DataError:
-    return DataError(f"{path}: is truncated or damaged ({error}); replace it by a whole copy")
+class _Piece(NamedTuple):
+    """A segment and where it lies."""
+
+    key: Key
+    top: int
+    left: int
+    channels: slice
 
 
 class TiffSource:
-    """An open TIFF page; see `ImageSource`. Safe to read from several threads.
+    """Open TIFF pages as they are stored; see `ImageSource`. Safe to read from several threads.
 
-    Raises:
-        ValueError: Its directory lists fewer segments than its size asks for.
+    Args:
+        path: Of the file.
+        file: Taken over.
+        parts: Pages of one kind; more than one are channels, one after the other.
     """
 
-    def __init__(self, path: Path, file: tifffile.TiffFile, page: Any) -> None:
-        self._path, self._file, self._page, self._lock = path, file, page, threading.Lock()
-        self._alpha = page.samplesperpixel > 1 and tuple(page.extrasamples or ())[-1:] in _ALPHA
-        self.shape = (page.imagelength, page.imagewidth, page.samplesperpixel - self._alpha)
-        self.dtype = np.dtype(np.uint8 if page.dtype.kind == "b" else page.dtype)
-        self.palette: NDArray[np.uint8] | None = None
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-            self.palette = (np.asarray(page.colormap).T >> 8).astype(np.uint8)
-        tiled = page.is_tiled
-        self._height = page.tilelength if tiled else min(page.rowsperstrip, page.imagelength)
-        self._width = page.tilewidth if tiled else page.imagewidth
-        self._down = -(-page.imagelength // self._height)
-        self._across = -(-page.imagewidth // self._width)
-        self._planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
-        segments = self._planes * self._down * self._across
-        if len(page.dataoffsets) < segments:
-            raise ValueError(f"{len(page.dataoffsets)} of its {segments} segments are listed")
-        row = self._height * self._across * self._width * page.samplesperpixel * self.dtype.itemsize
-        self._capacity = max(_MIN_CACHE, int(1.25 * row))
-        self._cache: OrderedDict[int, Array] = OrderedDict()
-        self._held = 0
+    def __init__(self, path: Path, file: tifffile.TiffFile, parts: list[Part]) -> None:
+        self._file, page = file, parts[0].page
+        self._layout, self._samples = Layout.of(page), page.samplesperpixel
+        self._parts = len(parts)
+        self._alpha = page.samplesperpixel > 1 and tuple(page.extrasamples or ())[-1:] in ALPHA
+        self.shape = (page.imagelength, page.imagewidth, self._samples * self._parts - self._alpha)
+        self.dtype: np.dtype[Any] = np.dtype(np.uint8 if page.dtype.kind == "b" else page.dtype).newbyteorder(
+            "="
+        )
+        self.palette = _palette(page) if self._parts == 1 else None
+        self.orientation = int(page.tags.valueof(_ORIENTATION, 1))
+        self._white = self.dtype.type(2**page.bitspersample - 1) if is_inverted(page) else None
+        self._segments = Segments(path, file.filehandle, parts, self.dtype)
+
+    @property
+    def segment_bytes(self) -> int:
+        """Bytes of a decoded segment."""
+        height, width, _, _, planes = self._layout
+        size: int = height * width * (self._samples // planes) * self.dtype.itemsize
+        return size
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of a decoded column of segments."""
+        return self.segment_bytes * self._layout.down * self._layout.planes * self._parts
 
     def read(self, box: Box) -> Array:
         """Return the raw pixels of a box inside the image, (h, w, C)."""
-        pixels = self._samples(box)
-        if self._page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and self.dtype.kind == "u":
-            pixels = self.dtype.type(2**self._page.bitspersample - 1) - pixels
+        pixels = self._read(box)
+        if self._white is not None:
+            pixels = self._white - pixels
         return pixels[:, :, : self.shape[2]]
 
     def valid(self, box: Box) -> NDArray[np.bool_] | None:
         """Return where alpha is not 0, (h, w) bool, or None where all is opaque."""
         if not self._alpha:
             return None
-        opaque: NDArray[np.bool_] = self._samples(box)[:, :, -1] > 0
+        opaque: NDArray[np.bool_] = self._read(box)[:, :, -1] > 0
         return None if opaque.all() else opaque
 
     def close(self) -> None:
         """Let go of the file and of the cache."""
+        self._segments.close()
         self._file.close()
-        self._cache.clear()
 
     def __enter__(self) -> "TiffSource":
         return self
@@ -123,56 +149,54 @@ class TiffSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _samples(self, box: Box) -> Array:
+    def _read(self, box: Box) -> Array:
         """Return all samples of a box, alpha included, (h, w, S)."""
-        pixels = np.empty((box.height, box.width, self._page.samplesperpixel), self.dtype)
-        for row, column, plane, index in self._segments(box):
-            segment = self._segment(index)
-            top, left = row * self._height, column * self._width
-            part = Box(top, left, *segment.shape[:2])
-            shared = Box(
-                max(part.top, box.top),
-                max(part.left, box.left),
-                min(part.bottom, box.bottom) - max(part.top, box.top),
-                min(part.right, box.right) - max(part.left, box.left),
-            )
-            source = Box(shared.top - top, shared.left - left, shared.height, shared.width).slices
-            target = Box(shared.top - box.top, shared.left - box.left, shared.height, shared.width).slices
-            samples = slice(plane, plane + 1) if self._planes > 1 else slice(None)
-            pixels[(*target, samples)] = segment[source]
+        pixels = np.empty((box.height, box.width, self._samples * self._parts), self.dtype)
+        self._segments.capacity = self._capacity(box)
+        pieces = list(self._pieces(box))
+        decoded = self._segments.fetch([piece.key for piece in pieces])
+        for (_, row, column, channels), segment in zip(pieces, decoded, strict=True):
+            top, left = max(row, box.top), max(column, box.left)
+            bottom = min(row + segment.shape[0], box.bottom)
+            right = min(column + segment.shape[1], box.right)
+            pixels[top - box.top : bottom - box.top, left - box.left : right - box.left, channels] = segment[
+                top - row : bottom - row, left - column : right - column
+            ]
         return pixels
 
-    def _segments(self, box: Box) -> Iterator[tuple[int, int, int, int]]:
-        """Yield row, column, plane and index of the segments that a box touches."""
-        # Planes inside rows, so that the last row stays in the cache with all its planes.
-        for row in range(box.top // self._height, -(-box.bottom // self._height)):
-            for plane in range(self._planes):
-                for column in range(box.left // self._width, -(-box.right // self._width)):
-                    yield row, column, plane, (plane * self._down + row) * self._across + column
+    def _pieces(self, box: Box) -> Iterator[_Piece]:
+        """Yield the segments that a box touches, those that the next box of a sweep touches too last."""
+        height, width, down, across, planes = self._layout
+        samples = self._samples // planes
+        rows = range(box.top // height, -(-box.bottom // height))
+        columns = range(box.left // width, -(-box.right // width))
+        rightward = box.height == self.shape[0] and box.width < self.shape[1]
+        places = (
+            ((r, c) for c in columns for r in rows) if rightward else ((r, c) for r in rows for c in columns)
+        )
+        for row, column in places:
+            for part in range(self._parts):
+                for plane in range(planes):
+                    first = part * self._samples + plane * samples
+                    index = (plane * down + row) * across + column
+                    yield _Piece((part, index), row * height, column * width, slice(first, first + samples))
 
-    def _segment(self, index: int) -> Array:
-        """Return a decoded segment, (h, w, S), from the cache where it is there."""
-        with self._lock:
-            if index in self._cache:
-                return self._cache[index]
-            segment = self._decode(index)
-            self._cache[index] = segment
-            self._held += segment.nbytes
-            while self._held > self._capacity and len(self._cache) > 1:
-                self._held -= self._cache.popitem(last=False)[1].nbytes
-        return segment
+    def _capacity(self, box: Box) -> int:
+        """Return the bytes of segments to keep for the box that comes after this one in a sweep."""
+        height, _, down, across, planes = self._layout
+        rows = min(down, (box.height - 2) // height + 2)  # the most that a box so high can touch
+        one = self.segment_bytes * planes * self._parts
+        if box.width == self.shape[1]:
+            return max(_BANDS, int(1.25 * one * across))
+        if box.height == self.shape[0]:
+            return max(_WINDOWS, int(1.25 * one * down))
+        return max(_WINDOWS, int(1.25 * one * across * rows))
 
-    def _decode(self, index: int) -> Array:
-        page, handle = self._page, self._file.filehandle
-        try:
-            size = page.databytecounts[index]
-            handle.seek(page.dataoffsets[index])
-            data = handle.read(size) if size else None
-            if data is not None and len(data) < size:
-                raise ValueError(f"segment {index} has {len(data)} of its {size} bytes")
-            decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
-        except Exception as error:  # noqa: BLE001 - each of twenty codecs has an error class of its own
-            raise _damaged(self._path, error) from None
-        if decoded is None:  # a sparse file leaves empty segments out
-            return np.full(shape[1:], page.nodata, self.dtype)
-        return np.asarray(decoded[0])
+
+def _palette(page: tifffile.TiffPage) -> NDArray[np.uint8] | None:
+    """Return the colours of a palette image, (K, 3) uint8."""
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None:
+        return None
+    colors = np.asarray(page.colormap).T
+    # Some programs write 8 bits where 16 are asked for.
+    return (colors if colors.max() < 256 else colors >> 8).astype(np.uint8)

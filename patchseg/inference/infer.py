@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patchseg import device as devices
 from patchseg.errors import DataError, SomeFailed, UsageError, listing
-from patchseg.imaging import Box, ImageSource, open_image
+from patchseg.imaging import Box, ImageSource, Reading, open_image
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource
 from patchseg.inference.outputs import Job, Outputs, plan_jobs
@@ -38,6 +38,7 @@ class Engine(NamedTuple):
     window: str
     batch: int
     originals: Originals | None = None
+    reading: Reading = Reading()
 
 
 def infer(
@@ -73,16 +74,17 @@ def infer(
     precision = devices.resolve_precision(parameters.precision, device)
     parameters = parameters.planned(tile=model.patch)
     assert parameters.tile is not None
+    reading = Reading.of(model.parameters, progress.say)
     with devices.memory_errors("choose a smaller --tile"):
         originals = model.classes.originals() if parameters.original_values else None
         wide = originals is not None and originals.table.dtype.itemsize > 2
-        jobs = plan_jobs(find_images(images), folder, parameters, wide=wide)
+        jobs = plan_jobs(find_images(images), folder, parameters, wide=wide, reading=reading)
         outputs = [path for job in jobs for path in job.outputs]
         refuse_existing([*outputs, folder / RECORD], overwrite=overwrite)
         _refuse_foreign(outputs, folder)
         engine = Engine(
             model, Predictor.of(model, device, precision), parameters.tile, parameters.overlap, parameters.blend,
-            devices.tile_batch(device), originals,
+            devices.tile_batch(device), originals, reading,
         )  # fmt: skip
         progress.say(f"{counted(len(jobs), 'image')} on {devices.describe(device)}; {_memory(jobs, engine)}")
         with whole(folder / RECORD) as part:
@@ -142,7 +144,7 @@ def _run_all(jobs: list[Job], engine: Engine, progress: Progress) -> None:
 
 def _run(job: Job, engine: Engine, progress: Progress, label: str) -> None:
     """Segment one image, rows in, rows out."""
-    with open_image(job.image) as source:
+    with open_image(job.image, engine.reading) as source:
         _fits(job.image, source, engine.checkpoint)
         progress.start(label, source.shape[0])
         with Outputs(job, source, engine.checkpoint, engine.originals) as outputs:
@@ -188,6 +190,8 @@ def _record(
     record["data.reading"] = {"value": classes.reading.to_json(), "source": str(checkpoint)}
     if engine.originals is not None:
         record["infer.ignored"] = {"value": engine.originals.ignored, "source": "plan"}
+    read = {key: engine.checkpoint.parameters.get(key) for key in ("data.pages", "data.channels")}
+    record |= {key: entry for key, entry in read.items() if entry and entry["value"] is not None}
     device = engine.predictor.device
     for name, value in {
         "device": devices.describe(device), "threads": devices.set_threads(parameters.threads), "precision": precision,

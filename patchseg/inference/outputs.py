@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, ImageSource, open_image, picture
+from patchseg.imaging import Box, ImageSource, Reading, open_image, picture
+from patchseg.imaging.reading import silent
 from patchseg.imaging.source import Array
 from patchseg.imaging.write import PNG_PIXELS, RowWriter, open_writer
 from patchseg.inference.predictor import most_probable
@@ -43,7 +44,12 @@ class Job(NamedTuple):
 
 
 def plan_jobs(
-    found: list[tuple[Path, Path]], folder: Path, parameters: InferParameters, *, wide: bool = False
+    found: list[tuple[Path, Path]],
+    folder: Path,
+    parameters: InferParameters,
+    *,
+    wide: bool = False,
+    reading: Reading = Reading(),
 ) -> list[Job]:
     """Return the outputs of each image; equal ones are refused, and such that would replace an image.
 
@@ -52,6 +58,7 @@ def plan_jobs(
         folder: Where masks go.
         parameters: Which outputs are wanted, and their format.
         wide: Whether the values of masks take 32 bits, which PNG does not hold.
+        reading: How the images are read.
 
     Raises:
         UsageError: The values do not fit into PNG, two images would have the same mask, or an image would be replaced.
@@ -68,7 +75,7 @@ def plan_jobs(
             raise UsageError(
                 f"{image}: would have the same mask {folder / stem} as {owner[stem]}; infer them apart"
             )
-        height, width = _size(image)
+        height, width = _size(image, reading._replace(tell=silent))
         # A PNG is held whole until it is written.
         fitting = ".tif" if height * width > PNG_PIXELS or wide else ".png"
         suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
@@ -150,10 +157,10 @@ class Outputs:
         self._files.__exit__(kind, error, trace)
 
 
-def _size(image: Path) -> tuple[int, int]:
+def _size(image: Path, reading: Reading) -> tuple[int, int]:
     """Return rows and columns of an image, none where it cannot be read."""
     try:
-        with open_image(image) as source:
+        with open_image(image, reading) as source:
             return source.shape[:2]
     except DataError:
         return 0, 0

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from patchseg.errors import DataError, listing
-from patchseg.imaging import Box, open_image, raster
+from patchseg.imaging import Box, Reading, open_image, raster
+from patchseg.imaging.reading import silent
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes, MaskReading
 from patchseg.labels.derive import Survey, derive, survey
 from patchseg.labels.layers import LayeredMask
 from patchseg.labels.mapping import indices
-from patchseg.patches.objects import open_mask
 from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress
 
@@ -32,6 +32,7 @@ class Inspection(NamedTuple):
     surveys: list[Survey]  # of each mask
     overlap: int = 0  # pixels that objects of two classes share
     pulled: int = 0  # pixels at the soft edges of objects
+    reading: Reading = Reading()  # how its files are read
 
 
 class _Image(NamedTuple):
@@ -54,7 +55,8 @@ def inspect(
     progress: Progress,
     *,
     mistakes: Sequence[str] = (),
-    reading: MaskReading = MaskReading(),
+    labels: MaskReading = MaskReading(),
+    reading: Reading = Reading(),
 ) -> Inspection:
     """Read every image and every mask of a data set.
 
@@ -63,7 +65,8 @@ def inspect(
         classes: The classes that are given, or None to derive them from the masks.
         progress: Moves once a pair.
         mistakes: What is known to be wrong before; it is listed too.
-        reading: How masks are read whose classes are derived.
+        labels: How masks are read whose classes are derived.
+        reading: How files are read.
 
     Raises:
         DataError: Whatever is wrong, a line a file.
@@ -74,7 +77,7 @@ def inspect(
     progress.start("checking", len(pairs))
     for pair in pairs:
         assert pair.mask is not None
-        image, mask = _note(_image, pair.image, wrong), _note(_mask, pair, wrong)
+        image, mask = _note(_image, pair.image, reading, wrong), _note(_mask, pair, reading, wrong)
         if image is not None and mask is not None and image.shape[:2] != mask.shape[:2]:
             wrong.append(_mismatch(image, mask))
         images += [image] if image is not None else []
@@ -88,8 +91,9 @@ def inspect(
     if wrong:
         raise DataError(listing(wrong))
     return Inspection(
-        classes or derive(surveys, reading), [i.shape[:2] for i in images], images[0].shape[2], images[0].dtype,
+        classes or derive(surveys, labels), [i.shape[:2] for i in images], images[0].shape[2], images[0].dtype,
         surveys, sum(mask.overlap for mask in masks), sum(mask.pulled for mask in masks),
+        reading._replace(tell=silent),
     )  # fmt: skip
 
 
@@ -103,18 +107,20 @@ def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
     )
 
 
-def _note(look: Callable[[Looked], Found], what: Looked, wrong: list[str]) -> Found | None:
+def _note(
+    look: Callable[[Looked, Reading], Found], what: Looked, reading: Reading, wrong: list[str]
+) -> Found | None:
     """Look at a file; what is wrong with it joins the list."""
     try:
-        return look(what)
+        return look(what, reading)
     except DataError as error:
         wrong.append(str(error))
         return None
 
 
-def _image(path: Path) -> _Image:
+def _image(path: Path, reading: Reading) -> _Image:
     """Read all of an image once, so that damage shows now and not after half the work."""
-    with open_image(path) as image:
+    with open_image(path, reading) as image:
         height, width, _ = image.shape
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
@@ -122,11 +128,11 @@ def _image(path: Path) -> _Image:
         return _Image(path, image.shape, image.dtype)
 
 
-def _mask(pair: Pair) -> _Mask:
+def _mask(pair: Pair, reading: Reading) -> _Mask:
     """List what a mask holds."""
     path = pair.mask
     assert path is not None
-    with open_mask(pair) as mask:
+    with pair.open_mask(reading) as mask:
         channels = mask.shape[2]
         if channels == 2 or channels > 4:
             raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")

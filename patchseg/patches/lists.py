@@ -67,7 +67,7 @@ def read_list(file: Path) -> list[Pair]:
     findings += _twice(present)
     names = _names([line.image for line in present])
     pairs = [
-        Pair(name, line.image, line.mask, None, line.group, line.side)
+        Pair(name, line.image, line.mask, group=line.group, side=line.side)
         for name, line in zip(names, present, strict=True)
     ]
     findings += _clashes(pairs) + _torn(pairs)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from patchseg.errors import UsageError
-from patchseg.imaging import ImageSource, open_raw
 from patchseg.labels.classes import Classes, MaskReading
 from patchseg.labels.layers import OBJECT, Layer, Layers, layered_classes
 from patchseg.patches.pairs import Pair, Unpaired, doubles, image_files, name_of, natural, walk
@@ -89,16 +88,6 @@ def name_layers(
             )
         renamed[OBJECT] = classes.names[1]
     return [_named(pair, classes, renamed) for pair in pairs], classes
-
-
-def open_mask(pair: Pair) -> ImageSource:
-    """Open the mask of a pair: a file as it is stored, or the union of its layers.
-
-    Raises:
-        DataError: A file is missing, damaged, of no known format, or does not fit the others.
-    """
-    assert pair.mask is not None
-    return pair.layers.open() if pair.layers else open_raw(pair.mask)
 
 
 def _named(pair: Pair, classes: Classes, renamed: dict[str, str]) -> Pair:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from patchseg.errors import DataError, UsageError, did_you_mean, listing
-from patchseg.imaging import SUFFIXES
+from patchseg.imaging import SUFFIXES, ImageSource, Reading, open_raw
+from patchseg.labels.drawn import Drawn
 from patchseg.labels.layers import Layers
 from patchseg.patches.rules import Rule, best_rule, rule_within
 from patchseg.patches.split import Side
@@ -28,8 +29,9 @@ class Pair(NamedTuple):
     Attributes:
         name: The path of the image relative to its folder, without suffix.
         image: The file.
-        mask: The file, or the first of the layers.
+        mask: The file, the first of the layers, or the annotation file.
         layers: The files that make up the mask, where each holds one class or one object.
+        drawn: What the annotation file draws on the image.
         group: What the image belongs to, where a list says so.
         side: The side of the split, where a list says so; a test set is on neither.
     """
@@ -38,8 +40,19 @@ class Pair(NamedTuple):
     image: Path
     mask: Path | None
     layers: Layers | None = None
+    drawn: Drawn | None = None
     group: str | None = None
     side: Side | Literal["test"] | None = None
+
+    def open_mask(self, reading: Reading = Reading()) -> ImageSource:
+        """Open the mask: a file as it is stored, its layers put together, or a drawing.
+
+        Raises:
+            DataError: A file is missing, damaged, of no known format, or does not fit the others.
+        """
+        assert self.mask is not None
+        made = self.layers or self.drawn
+        return made.open() if made else open_raw(self.mask, reading.of_masks)
 
 
 class Unpaired(DataError):

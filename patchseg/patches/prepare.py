@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, open_image
+from patchseg.imaging import Box, Reading, open_image
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import ScaledSource
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import IGNORE, Classes, MaskReading
 from patchseg.labels.mapping import Mapped, mapping, sentences
 from patchseg.parameters import DataParameters, PrepareParameters, effective
+from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.check import Inspection, inspect
+from patchseg.patches.drawings import name_drawings, tell_tally
 from patchseg.patches.lists import read_list
-from patchseg.patches.objects import find_layers, name_layers, open_mask
+from patchseg.patches.objects import find_layers, name_layers
 from patchseg.patches.pairs import Pair, Unpaired, find_pairs
 from patchseg.patches.sampling import cut, flips, sample_boxes
 from patchseg.patches.sides import decide, groups_of, lacking, told, without_test
@@ -41,7 +43,7 @@ def prepare(
 
     Args:
         images: Folder of images, or a list file with an `image mask` pair a line.
-        masks: Folder of masks; None with a list file.
+        masks: Folder of masks, or a file or folder of annotations; None with a list file.
         parameters: How patches are cut; `parameters.output` is the file.
         data: The classes, where they are not to be derived from the masks.
         overwrite: Whether an existing file may be replaced.
@@ -57,17 +59,18 @@ def prepare(
     progress = progress or Progress()
     output = Path(parameters.output)
     refuse_existing([output], overwrite=overwrite)
-    pairs, held_out, mistakes = _all_pairs(images, masks, parameters, data)
+    pairs, held_out, mistakes = _all_pairs(images, masks, parameters, data, progress)
     pairs, left_out = without_test(pairs)
     if left_out:
         progress.say(f"{counted(left_out, 'image')} of the test set left out")
     group = groups_of(pairs, parameters.group)
-    reading = MaskReading.of(data)
-    classes = Classes.of(data.classes, reading) if data.classes else None
-    everything, classes = name_layers(pairs + held_out, classes, reading)
-    inspection = inspect(everything, classes, progress, mistakes=mistakes, reading=reading)
+    labels, reading = MaskReading.of(data), Reading.of(effective(data), progress.say)
+    everything, classes = _named(pairs + held_out, data, labels, mistakes, progress)
+    inspection = inspect(everything, classes, progress, mistakes=mistakes, labels=labels, reading=reading)
+    drawn = any(pair.drawn for pair in everything)
+    tell_tally(everything, progress)
     entries = mapping(inspection.surveys, inspection.classes)
-    for line in _notes(inspection, entries, derived=data.classes is None):
+    for line in _notes(inspection, entries, derived=data.classes is None and not drawn):
         progress.say(line)
     regions = decide(everything, group, inspection, parameters)
     _tell(regions, inspection, everything, parameters, progress)
@@ -95,35 +98,59 @@ def prepare(
 
 
 def _all_pairs(
-    images: Path | str, masks: Path | str | None, parameters: PrepareParameters, data: DataParameters
+    images: Path | str,
+    masks: Path | str | None,
+    parameters: PrepareParameters,
+    data: DataParameters,
+    progress: Progress,
 ) -> tuple[list[Pair], list[Pair], list[str]]:
     """Return the pairs to train on (and split), those given for validation, and what is wrong with either."""
-    pairs, mistakes = _pairs(Path(images), masks, data.mask_pattern)
+    pairs, mistakes = _pairs(Path(images), masks, data, progress)
     if parameters.val_images is None:
         if parameters.val_masks is not None:
             raise UsageError("--val-masks needs --val-images")
         return pairs, [], mistakes
-    held_out, more = _pairs(Path(parameters.val_images), parameters.val_masks, data.mask_pattern)
+    held_out, more = _pairs(Path(parameters.val_images), parameters.val_masks, data, progress)
     known = {pair.image.resolve() for pair in pairs}
     twice = [pair.image for pair in held_out if pair.image.resolve() in known]
     more += [f"{image}: is to be trained on and validated with; leave it on one side" for image in twice]
     return pairs, held_out, mistakes + more
 
 
-def _pairs(images: Path, masks: Path | str | None, pattern: str | None) -> tuple[list[Pair], list[str]]:
-    """Return the pairs of two folders, of one, or of a list, and the files that make none."""
+def _pairs(
+    images: Path, masks: Path | str | None, data: DataParameters, progress: Progress
+) -> tuple[list[Pair], list[str]]:
+    """Return the pairs of two folders, of one, of annotations, or of a list, and the files that make none."""
     try:
-        if pattern is not None and (masks is not None or images.is_dir()):
-            return find_layers(images, Path(masks or images), pattern), []
-        if masks is not None:
-            return find_pairs(images, Path(masks)), []
-        if images.is_dir():
-            return find_pairs(images, images), []
+        if masks is not None or images.is_dir():
+            masks = Path(masks or images)
+            if data.mask_pattern is not None:
+                return find_layers(images, masks, data.mask_pattern), []
+            if is_annotated(images, masks):
+                return find_drawn(images, masks, data, progress), []
+            return find_pairs(images, masks), []
         if images.is_file():
             return read_list(images), []
     except Unpaired as error:
         return error.pairs, error.findings
     raise UsageError(f"{images}: is neither a folder of images nor a list file; check the path")
+
+
+def _named(
+    pairs: list[Pair],
+    data: DataParameters,
+    labels: MaskReading,
+    mistakes: list[str],
+    progress: Progress,
+) -> tuple[list[Pair], Classes | None]:
+    """Give layers and drawings their classes; return those that are given or that names say, None where masks do."""
+    classes = Classes.of(data.classes, labels) if data.classes else None
+    pairs, classes = name_layers(pairs, classes, labels)
+    if not any(pair.drawn for pair in pairs):
+        return pairs, classes
+    named = name_drawings(pairs, data, progress, mistakes=mistakes)
+    progress.say(f"classes (of the annotations): {named.classes}")
+    return named.pairs, named.classes
 
 
 def _notes(inspection: Inspection, entries: list[Mapped], *, derived: bool) -> list[str]:
@@ -196,7 +223,7 @@ class _Cutter:
         self, writer: PatchWriter, output: Path, parameters: PrepareParameters, inspection: Inspection
     ) -> None:
         self._writer, self._folder = writer, output.resolve().parent
-        self._parameters, self.classes = parameters, inspection.classes
+        self._parameters, self.classes, self._reading = parameters, inspection.classes, inspection.reading
         self.statistics = Statistics(inspection.channels)
         self.seen = {side: np.zeros(len(self.classes), np.int64) for side in ("train", "val")}
 
@@ -225,7 +252,7 @@ class _Cutter:
         """Read an image and its mask at the working size; transparent pixels are ignored."""
         assert pair.mask is not None
         scale = self._parameters.scale
-        image, labels = open_image(pair.image), open_mask(pair)
+        image, labels = open_image(pair.image, self._reading), pair.open_mask(self._reading)
         if scale != 1:
             image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
         with image, labels:

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import UsageError
-from patchseg.imaging import Box
+from patchseg.imaging import Box, Reading
 from patchseg.imaging.scale import ScaledSource, scaled_length
 from patchseg.labels.classes import Classes
 from patchseg.labels.mapping import counted as class_counts
 from patchseg.parameters import PrepareParameters
 from patchseg.patches.blocks import fits
 from patchseg.patches.check import Inspection
-from patchseg.patches.objects import open_mask
 from patchseg.patches.pairs import Pair
 from patchseg.patches.split import Region, Strata, given, groups, split
 from patchseg.progress import counted
@@ -78,7 +77,7 @@ def decide(
     held = [Region(i, "val", Box(0, 0, *shapes[i])) for i in range(mine, len(shapes))]
 
     def profile(image: int) -> NDArray[np.bool_]:
-        return _profile(pairs[image], inspection.classes, parameters.scale)
+        return _profile(pairs[image], inspection.classes, parameters.scale, inspection.reading)
 
     counts = np.stack([class_counts(survey, inspection.classes) for survey in inspection.surveys])
     regions = split(
@@ -122,10 +121,10 @@ def lacking(seen: dict[str, NDArray[np.int64]], classes: Classes) -> list[str]:
     ]
 
 
-def _profile(pair: Pair, classes: Classes, scale: float) -> NDArray[np.bool_]:
+def _profile(pair: Pair, classes: Classes, scale: float, reading: Reading) -> NDArray[np.bool_]:
     """Return where along its longer side a mask holds each class, (L, K) bool."""
     assert pair.mask is not None
-    source = open_mask(pair)
+    source = pair.open_mask(reading)
     with source if scale == 1 else ScaledSource(source, scale, labels=True) as labels:
         mask = classes.encode(labels.read(Box(0, 0, *labels.shape[:2])), pair.mask, labels.palette)
     across = 1 if mask.shape[0] >= mask.shape[1] else 0

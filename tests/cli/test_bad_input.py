@@ -151,7 +151,7 @@ def test_a_colour_that_is_no_class_is_named_with_the_classes(folder, run, write_
     assert ended.code == 3
     assert ended.error == (
         "masks/0002.png: colour #ff0100 is no class (#000000 background, #ff0000 line); "
-        "add it to data.classes or repaint it"
+        "add it to data.classes or repaint it (or, for soft edges and JPEG, give --mask-tolerance)"
     )
 
 

@@ -1,4 +1,3 @@
-import importlib
 import re
 import time
 from pathlib import Path
@@ -11,10 +10,11 @@ from patchseg.parameters import Parameters
 HEAVY = {"torch", "numpy", "h5py", "pydantic", "skimage", "tifffile", "PIL", "tqdm", "tensorboard"}
 SECTIONS = {
     "synth": ["synth"],
-    "prepare": ["prepare"],
+    "import": ["data"],
+    "prepare": ["data", "prepare"],
     "train": ["train", "model"],
     "infer": ["infer"],
-    "evaluate": ["evaluate"],
+    "evaluate": ["data", "evaluate"],
 }
 
 
@@ -40,12 +40,24 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
     lines = run("-h").out.splitlines()
     start = lines.index("Commands, in the order of the work:")
     listed = [line.split()[0] for line in lines[start + 1 :] if line.strip()]
-    assert listed == ["demo", "synth", "prepare", "train", "infer", "evaluate", "report", "parameters"]
+    assert listed == [
+        "demo",
+        "synth",
+        "import",
+        "prepare",
+        "train",
+        "infer",
+        "evaluate",
+        "report",
+        "parameters",
+    ]
 
 
 def test_every_file_with_a_command_is_a_verb():
     folder = Path(cli.__file__).parent
-    commands = {file.stem for file in folder.glob("*.py") if "\ndef command(" in file.read_text("utf-8")}
+    commands = {
+        file.stem.rstrip("_") for file in folder.glob("*.py") if "\ndef command(" in file.read_text("utf-8")
+    }
     assert commands == set(cli.VERBS)
 
 
@@ -112,7 +124,7 @@ def test_frequent_flags_have_a_letter(verb, short, flag, run):
 
 def test_no_flag_stands_twice(run):
     for verb in cli.VERBS:
-        command = importlib.import_module(f"patchseg.cli.{verb}").command
+        command = cli.find_command(verb)
         names = [name for option in command.params for name in [*option.opts, *option.secondary_opts]]
         assert len(names) == len(set(names)), verb
 

@@ -42,7 +42,7 @@ def test_the_letters_of_train_mean_rate_batch_and_epochs(run, here, job):
     assert record["train.batch"] == (7, "flag")
     assert record["train.rate"] == (0.003, "flag")
     assert record["model.width"] == (4, "flag")
-    assert record["model.norm"] == ("group", "plan")
+    assert record["model.norm"] == ("batch", "plan")
     assert record["train.threads"] == (1, "flag")
 
 
@@ -110,7 +110,7 @@ def test_an_empty_list_is_missing_too(run, here, write_parameters):
 
 def test_every_verb_that_takes_parameters_takes_a_file_of_them(run, here):
     for verb in set(cli.VERBS) - {"demo", "report"}:
-        words = ["data"] if verb == "synth" else []
+        words = {"synth": ["data"], "import": ["via.json"]}.get(verb, [])
         ended = run(verb, *words, "--parameters", "none.json")
         assert ended.code == 2
         assert ended.error.startswith("none.json: cannot be read (")

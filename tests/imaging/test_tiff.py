@@ -1,12 +1,14 @@
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from patchseg.imaging import Box, open_image, open_raw, tiff
+from patchseg.imaging import Box, open_image, open_raw, segments, tiff
 
 RANDOM = np.random.default_rng(0)
 HEIGHT, WIDTH = 75, 90
@@ -43,7 +45,46 @@ KINDS = {
         TILES | {"photometric": "minisblack", "planarconfig": "contig"},
     ),
     "signed": (DEEP.astype(np.int16), TILES),
+    "lzw strips": (COLOR, {"rowsperstrip": 7, "compression": "lzw"}),
+    "lzw big-endian predictor": (DEEP, TILES | {"compression": "lzw", "predictor": True, "byteorder": ">"}),
+    "lzw float predictor": (DEEP / np.float32(7), TILES | {"compression": "lzw", "predictor": True}),
+    "lzw signed": (DEEP.astype(np.int16), {"rowsperstrip": 9, "compression": "lzw"}),
+    "lzw planar": (
+        np.moveaxis(COLOR, 2, 0),
+        TILES | {"planarconfig": "separate", "photometric": "rgb", "compression": "lzw", "predictor": True},
+    ),
+    "lzw doubles": (DEEP / 7, TILES | {"compression": "lzw"}),
+    "packbits tiles": (SMOOTH // 9, TILES | {"compression": "packbits"}),
+    "deflate predictor": (COLOR, TILES | {"compression": "deflate", "predictor": True}),
+    "jpeg ycbcr": (
+        np.stack([SMOOTH] * 3, axis=-1),
+        TILES | {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2)},
+    ),
+    "jpeg ycbcr strips": (
+        np.stack([SMOOTH, SMOOTH // 2, 255 - SMOOTH], axis=-1),
+        {"rowsperstrip": 32, "compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 1)},
+    ),
+    "jpeg 2000": (COLOR, TILES | {"compression": "jpeg2000", "photometric": "rgb"}),
+    "jpeg 2000 deep": (DEEP, {"rowsperstrip": 32, "compression": "jpeg2000"}),
+    "webp": (COLOR, TILES | {"compression": "webp", "photometric": "rgb"}),
+    "lzma": (DEEP, TILES | {"compression": "lzma"}),
+    "32 bits": (DEEP.astype(np.uint32) * 65537, TILES | {"compression": "zstd", "predictor": True}),
+    "32 bits signed": (DEEP.astype(np.int32) - 9999, {"rowsperstrip": 11}),
+    "doubles": (DEEP / 7, TILES | {"compression": "zstd"}),
+    "one bit": (GRAY > 99, {"photometric": "minisblack", "rowsperstrip": 7, "compression": "packbits"}),
+    "one bit tiles": (GRAY > 99, TILES | {"photometric": "minisblack", "compression": "deflate"}),
+    "twelve bits": (DEEP >> 4, {"rowsperstrip": 7, "bitspersample": 12}),
+    "thirteen planes": (
+        np.stack([np.roll(DEEP, shift) for shift in range(13)]),
+        TILES | {"photometric": "minisblack", "planarconfig": "separate"},
+    ),
+    "bigtiff big-endian planar": (
+        np.moveaxis(COLOR, 2, 0).astype(np.uint16),
+        TILES | {"bigtiff": True, "byteorder": ">", "planarconfig": "separate", "photometric": "rgb"},
+    ),
 }
+PLANAR = {kind for kind in KINDS if "plan" in kind}
+LOSSY = {kind for kind in KINDS if kind.startswith("jpeg") and "2000" not in kind}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +99,8 @@ def stored(tmp_path_factory):
 def truth(file):
     """Return the pixels as tifffile reads them whole, (H, W, C)."""
     pixels = tifffile.imread(file)
-    return np.moveaxis(pixels, 0, 2) if pixels.shape[0] == 3 else pixels.reshape(HEIGHT, WIDTH, -1)
+    pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    return np.moveaxis(pixels, 0, 2) if file.stem in PLANAR else pixels.reshape(HEIGHT, WIDTH, -1)
 
 
 def boxes(height=HEIGHT, width=WIDTH):
@@ -76,7 +118,7 @@ def written(folder, pixels, **options):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_any_window_is_that_window_of_the_whole(stored, kind, data):
     expected = truth(stored / f"{kind}.tif")
     with open_raw(stored / f"{kind}.tif") as source:
@@ -90,56 +132,102 @@ def test_any_window_is_that_window_of_the_whole(stored, kind, data):
             assert source.valid(box) is None
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if "jpeg" not in kind])
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - LOSSY))
 def test_the_files_hold_what_was_written(stored, kind):
     pixels = KINDS[kind][0]
-    expected = np.moveaxis(pixels, 0, 2) if "planar" in kind else pixels.reshape(HEIGHT, WIDTH, -1)
+    expected = np.moveaxis(pixels, 0, 2) if kind in PLANAR else pixels.reshape(HEIGHT, WIDTH, -1)
     np.testing.assert_array_equal(truth(stored / f"{kind}.tif"), expected)
 
 
-class CountingSource(tiff.TiffSource):
+class Counting(segments.Segments):
     """Counts how often each segment is decoded."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.decoded = Counter()
+    decoded: ClassVar = Counter()
 
-    def _decode(self, index):
-        self.decoded[index] += 1
-        return super()._decode(index)
+    def _decode(self, key):
+        self.decoded[key] += 1
+        return super()._decode(key)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Return what counts how often each segment, by part and index, is decoded."""
+    monkeypatch.setattr(tiff, "Segments", Counting)
+    monkeypatch.setattr(Counting, "decoded", Counter())
+    return Counting.decoded
+
+
+def bands(length, thicknesses):
+    """Yield starts and thicknesses that cover a length, the thicknesses over and over."""
+    start = 0
+    for thickness in thicknesses * length:
+        yield start, min(thickness, length - start)
+        start += thickness
+        if start >= length:
+            return
 
 
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("layout", [{"tile": (32, 32)}, {"rowsperstrip": 13}], ids=["tiles", "strips"])
 @given(heights=st.lists(st.integers(1, 100), min_size=1, max_size=8))
-@settings(max_examples=20)
-def test_each_segment_is_decoded_once_when_read_band_by_band(tmp_path_factory, planar, layout, heights):
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_each_segment_is_decoded_once_when_read_band_by_band(
+    tmp_path_factory, decoded, planar, layout, heights
+):
     height, width = 350, 370
     file = tmp_path_factory.getbasetemp() / f"bands {planar} {sorted(layout)}.tif"
     if not file.exists():
         shape = (3, height, width) if planar else (height, width, 3)
         options = {"photometric": "rgb", "planarconfig": "separate" if planar else "contig"}
         tifffile.imwrite(file, np.zeros(shape, np.uint8), metadata=None, **options, **layout)
-    with tifffile.TiffFile(file) as opened, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiff, "_MIN_CACHE", 0)  # else an image that fits into it proves nothing
-        source = CountingSource(file, opened, opened.pages[0])
-        top = 0
-        for rows in heights * height:
-            source.read(Box(top, 0, rows, width).clip(height, width))
-            top += rows
-            if top >= height:
-                break
-        assert source.decoded == Counter(range(len(opened.pages[0].dataoffsets)))
+    decoded.clear()
+    with pytest.MonkeyPatch.context() as patch, open_raw(file) as source:
+        patch.setattr(tiff, "_BANDS", 0)  # else an image that fits into it proves nothing
+        for top, rows in bands(height, heights):
+            source.read(Box(top, 0, rows, width))
+        kept = source._segments
         # It holds a row of segments and a bit, whatever the height of the image.
-        assert source._held == sum(segment.nbytes for segment in source._cache.values())
-        assert source._held <= 1.25 * 32 * 384 * 3
+        assert kept._held == sum(segment.nbytes for segment in kept._cache.values())
+        assert kept._held <= 1.25 * 32 * 384 * 3
+    with tifffile.TiffFile(file) as opened:
+        assert decoded == Counter((0, index) for index in range(len(opened.pages[0].dataoffsets)))
 
 
-def test_a_window_decodes_only_the_segments_that_it_touches(stored):
-    with tifffile.TiffFile(stored / "tiles.tif") as opened:
-        source = CountingSource(stored / "tiles.tif", opened, opened.pages[0])
+@pytest.mark.parametrize("step", [16, 40, 64])
+def test_each_tile_is_decoded_once_when_overlapping_windows_sweep(tmp_path, monkeypatch, decoded, step):
+    monkeypatch.setattr(tiff, "_WINDOWS", 0)
+    pixels = RANDOM.integers(0, 256, (300, 500)).astype(np.uint8)
+    with open_raw(written(tmp_path, pixels, tile=(32, 32))) as source:
+        for top in range(0, 300 - 63, step):
+            for left in range(0, 500 - 63, step):
+                box = Box(top, left, 64, 64)
+                np.testing.assert_array_equal(source.read(box)[:, :, 0], pixels[box.slices])
+        assert source._segments._held <= 1.25 * 4 * 32 * 512
+    assert set(decoded.values()) == {1}
+
+
+def test_each_tile_is_decoded_once_when_read_from_left_to_right(tmp_path, monkeypatch, decoded):
+    monkeypatch.setattr(tiff, "_WINDOWS", 0)
+    pixels = RANDOM.integers(0, 256, (300, 500)).astype(np.uint8)
+    with open_raw(written(tmp_path, pixels, tile=(32, 32))) as source:
+        for left, columns in bands(500, [7, 50, 90]):
+            source.read(Box(0, left, 300, columns))
+            assert source._segments._held <= 1.25 * 32 * 320
+    assert decoded == Counter((0, index) for index in range(10 * 16))
+
+
+def test_a_window_decodes_only_the_segments_that_it_touches(stored, decoded):
+    with open_raw(stored / "tiles.tif") as source:
         source.read(Box(31, 15, 2, 2))  # tiles of 32 x 16, six a row
-        assert set(source.decoded) == {0, 1, 6, 7}
+    assert set(decoded) == {(0, 0), (0, 1), (0, 6), (0, 7)}
+
+
+def test_several_threads_read_one_source(stored):
+    expected = truth(stored / "deflate.tif")
+    boxes = [Box(top, left, 30, 30) for top in range(0, 45, 5) for left in range(0, 60, 5)]
+    with open_raw(stored / "deflate.tif") as source, ThreadPoolExecutor(4) as pool:
+        for box, pixels in zip(boxes, pool.map(source.read, boxes), strict=True):
+            np.testing.assert_array_equal(pixels, expected[box.slices])
 
 
 def test_segments_that_a_sparse_file_leaves_out_are_0(tmp_path):

@@ -39,11 +39,6 @@ def written(folder, pixels, **options):
             {"volumetric": True, "tile": (16, 16, 16)},
             "is a volume 16 deep; expected a flat image",
         ),
-        (
-            GRAY,
-            {"extratags": [(274, 3, 1, 6, True)]},
-            "has the orientation tag 6; expected upright pixels (1)",
-        ),
         (GRAY.astype(np.complex64), {}, "holds samples of complex64; expected whole or real numbers"),
     ],
 )

@@ -190,7 +190,7 @@ def test_the_record_says_what_was_done_and_where_it_came_from(tmp_path, work, ma
     assert record["data.classes"]["value"] == make().classes.to_json()
     computed = {key: entry["value"] for key, entry in record.items() if key.startswith("compute.")}
     assert computed == {
-        "compute.device": "CPU, 1 threads", "compute.threads": 1, "compute.precision": "fp32", "compute.tile_batch": 4,
+        "compute.device": "CPU, 1 thread", "compute.threads": 1, "compute.precision": "fp32", "compute.tile_batch": 4,
     }  # fmt: skip
     assert all(entry.keys() == {"value", "source"} for entry in record.values())
 
@@ -332,7 +332,7 @@ def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, ima
     # The widest, b.tif: 50 columns, 16 rows a band, 2 classes of 4 bytes twice, 2 bands of a byte.
     assert 50 * 16 * (2 * 4 * 2 + 2) == 14_400
     assert told.lines == [
-        "3 images on CPU, 1 threads; 0 MB for the bands of the widest image, beside the network"
+        "3 images on CPU, 1 thread; less than 1 MB for the bands of the widest image, beside the network"
     ]
     assert told.bars == [["1/3 a.png", 40, 40], ["2/3 b.tif", 20, 20], ["3/3 c.npy", 5, 5]]
 

@@ -99,7 +99,7 @@ def test_a_table_names_images_masks_groups_and_sides_in_any_order(tmp_path, deli
 def test_a_table_without_groups_and_sides_leaves_them_open(tmp_path):
     touch(tmp_path, "a.png", "m.png")
     assert read_list(written(tmp_path, "image,mask\na.png,m.png\n")) == [
-        ("a", tmp_path / "a.png", tmp_path / "m.png", None, None, None)
+        ("a", tmp_path / "a.png", tmp_path / "m.png", None, None, None, None)
     ]
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from patchseg.errors import UsageError
 from patchseg.imaging import Box
 from patchseg.labels.classes import Classes, MaskReading
-from patchseg.patches.objects import find_layers, name_layers, open_mask
+from patchseg.patches.objects import find_layers, name_layers
 from patchseg.patches.pairs import Pair, Unpaired
 
 PATTERN = r"(?P<image>\d+)_(?P<class>[a-z]+)_(?P<object>\d+)"
@@ -116,9 +116,9 @@ def test_names_become_classes_and_masks_open_with_them(tmp_path):
         Image.fromarray(np.array(pixels, np.uint8)).save(masks / f"{name}.png")
     (pair,), classes = name_layers(find_layers(images, masks, PATTERN), None, MaskReading())
     assert classes.names == ("background", "a", "b")
-    with open_mask(pair) as mask:
+    with pair.open_mask() as mask:
         assert mask.read(Box(0, 0, 1, 2))[:, :, 0].tolist() == [[2, 1]]
-    with open_mask(Pair("1", masks / "1_a_0.png", masks / "1_a_0.png")) as mask:
+    with Pair("1", masks / "1_a_0.png", masks / "1_a_0.png").open_mask() as mask:
         assert mask.read(Box(0, 0, 1, 2))[:, :, 0].tolist() == [[0, 9]]
 
 

@@ -172,10 +172,10 @@ def test_a_run_may_be_overwritten_by_one_that_starts_from_its_weights(half, run_
     assert torch.equal(load(best).weights["mean"], mean)
 
 
-def test_other_threads_are_warned_of(finished, run_training):
+def test_other_threads_are_warned_of(half, run_training):
     lines = Lines()
     try:
-        run_training(finished, resume=True, threads=2, progress=lines)
+        run_training(half, resume=True, threads=2, progress=lines)
     finally:
         torch.set_num_threads(1)
     assert any("with 2 threads instead of 1: equal in method, not bit for bit" in line for line in lines.told)

@@ -1,0 +1,42 @@
+"""How images are read where a file leaves a choice: which pages, which channels.
+
+Training and inference read alike: what was chosen is recorded under `data.*` in patches.h5 and in the checkpoint.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+def silent(line: str) -> None:
+    """Tell nobody."""
+
+
+class Reading(NamedTuple):
+    """What is chosen of a file, and who is told what a reader has to say before it reads.
+
+    Attributes:
+        pages: Of files with several pages, the number of the one to read, from 1 on, or "channels" to read all of them as
+            channels; None refuses such files.
+        channels: The channels to read, by index or name; None for all.
+        tell: Called with a sentence about a file that can be read, but at a cost.
+    """
+
+    pages: int | str | None = None
+    channels: tuple[int | str, ...] | None = None
+    tell: Callable[[str], None] = silent
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], tell: Callable[[str], None] = silent) -> "Reading":
+        """Return what a record of parameters says, {key: {value, source}}.
+
+        >>> Reading.of({"data.pages": {"value": 3, "source": "flag"}}).pages
+        3
+        """
+        values = {name: record.get(f"data.{name}", {}).get("value") for name in ("pages", "channels")}
+        channels = values["channels"]
+        return cls(values["pages"], None if channels is None else tuple(channels), tell)
+
+    @property
+    def of_masks(self) -> "Reading":
+        """The same without the channels, which are those of images."""
+        return self._replace(channels=None)

@@ -1,0 +1,208 @@
+"""Annotation files and a folder of images -> pairs whose masks are drawings, matched by the names of the images.
+
+The names in a file are compared with those of the images there are, and never opened: a path that climbs out of the
+folder leads nowhere.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from patchseg.errors import DataError
+from patchseg.imaging import SUFFIXES, open_image
+from patchseg.labels.annotations import SUFFIXES as ANNOTATION_SUFFIXES
+from patchseg.labels.annotations import annotation_files, read_annotations
+from patchseg.labels.content import base_name
+from patchseg.labels.drawn import Drawn, require_fit
+from patchseg.labels.shapes import Annotations, Drawing
+from patchseg.parameters import DataParameters
+from patchseg.patches.pairs import Pair, Unpaired, image_files
+from patchseg.progress import Progress
+
+_SHOWN = 5  # names in a sentence
+Value = TypeVar("Value")
+
+
+class _Entry(NamedTuple):
+    """What a file draws on one image."""
+
+    file: Annotations
+    drawing: Drawing
+
+
+class _Matched(NamedTuple):
+    """The number of the entry of each image, and what is open."""
+
+    entries: dict[Path, int]
+    findings: list[str]
+
+
+def is_annotated(images: Path, masks: Path) -> bool:
+    """Tell whether what is given for masks are annotations.
+
+    They are by their suffix, in a folder that holds no image, or beside the images, named like them.
+    """
+    if masks.is_file():
+        return masks.suffix.lower() in ANNOTATION_SUFFIXES
+    if not masks.is_dir():
+        return False
+    stems = {file.stem for file in masks.iterdir() if file.suffix.lower() in SUFFIXES}
+    drawings = {file.stem for file in annotation_files(masks)}
+    if stems and images.resolve() != masks.resolve():
+        return False
+    return bool(drawings & stems if stems else drawings)
+
+
+def find_drawn(
+    images: Path, annotations: Path, data: DataParameters, progress: Progress, *, suffixes: bool = True
+) -> list[Pair]:
+    """Match the images of a folder with what annotation files draw on them.
+
+    Args:
+        images: The folder.
+        annotations: A file, or a folder of them.
+        data: Which attribute names the class, and what becomes of images that no file lists.
+        progress: Told what was left out.
+        suffixes: Whether to tell where an image has another suffix than in the file; predicted masks always have.
+
+    Raises:
+        UsageError: A folder or file is missing or empty, or an attribute does not work.
+        DataError: An annotation file is damaged.
+        Unpaired: Images and files do not fit; all that is wrong is listed.
+    """
+    paths = image_files(images)
+    files = read_annotations(annotations, attribute=data.attribute)
+    entries = [_Entry(file, drawing) for file in files for drawing in file.drawings]
+    matched = _match(paths, images, entries)
+    findings = _twins(paths) + matched.findings
+    if not matched.entries:
+        findings.append(
+            f"{annotations}: lists none of the images in {images}; check that both belong together"
+        )
+    else:
+        findings += _strays(annotations, paths, matched, data)
+        _tell_spare(annotations, images, entries, matched, progress)
+        if suffixes:
+            _tell_suffixes(annotations, entries, matched, progress)
+    found = {path: entries[number] for path, number in matched.entries.items()}
+    unlisted = [path for path in paths if path not in found]
+    if unlisted and not findings:
+        what = "left out" if data.unlisted == "skip" else f"taken as empty ({data.unlabeled})"
+        progress.say(f"{annotations}: does not list {_some([path.name for path in unlisted])}; {what}")
+        if data.unlisted == "empty":
+            found |= {path: _Entry(files[0], Drawing(path.name, ())) for path in unlisted}
+    pairs = []
+    for path in paths:
+        try:
+            pairs += [_pair(path, found[path])] if path in found else []
+        except DataError as error:
+            findings.append(str(error))
+    if findings:
+        raise Unpaired(findings, pairs)
+    return pairs
+
+
+def _match(paths: list[Path], root: Path, entries: list[_Entry]) -> _Matched:
+    """Match images with entries by relative path, then by name, then by stem."""
+    found: dict[Path, int] = {}
+    findings: list[str] = []
+    taken: set[int] = set()
+    by: list[tuple[Callable[[Path], str], Callable[[str], str]]] = [
+        (lambda path: path.relative_to(root).as_posix(), lambda name: name.replace("\\", "/")),
+        (lambda path: path.name, base_name),
+        (lambda path: _stem(path.name), _stem),
+    ]
+    for of_image, of_entry in by:
+        left = _grouped((of_image(path), path) for path in paths if path not in found)
+        right = _grouped((of_entry(e.drawing.image), i) for i, e in enumerate(entries) if i not in taken)
+        for key in (key for key in left if key in right):
+            here, there = left[key], right[key]
+            taken.update(there)
+            found |= dict.fromkeys(here, there[0])
+            if len(here) > 1 or len(there) > 1:
+                listed = " or ".join(
+                    f"{entries[i].drawing.image} in {entries[i].file.path}" for i in there[:2]
+                )
+                findings.append(
+                    f"{' and '.join(map(str, here[:2]))}: may be {listed}; expected one of each, so rename them"
+                )
+    return _Matched(found, sorted(findings))
+
+
+def _twins(paths: list[Path]) -> list[str]:
+    """Name the images whose stem, which becomes the name of the mask, an earlier one has."""
+    groups = _grouped((path.stem, path) for path in paths).values()
+    return [
+        f"{path}: has the same stem as {group[0]}; rename or remove one of them"
+        for group in groups
+        for path in group[1:]
+    ]
+
+
+def _strays(annotations: Path, paths: list[Path], matched: _Matched, data: DataParameters) -> list[str]:
+    """Name the images that no file lists, where that is refused."""
+    if data.unlisted != "refuse":
+        return []
+    return [
+        f"{path}: is not listed in {annotations}, so whether it is empty is open; list it there, or choose --unlisted skip or empty"
+        for path in paths
+        if path not in matched.entries
+    ]
+
+
+def _tell_spare(
+    annotations: Path, images: Path, entries: list[_Entry], matched: _Matched, progress: Progress
+) -> None:
+    """Say which entries have no image."""
+    taken = set(matched.entries.values())
+    spare = [entry.drawing.image for number, entry in enumerate(entries) if number not in taken]
+    if spare:
+        progress.say(f"{annotations}: lists {_some(spare)}, not in {images}; left out")
+
+
+def _tell_suffixes(annotations: Path, entries: list[_Entry], matched: _Matched, progress: Progress) -> None:
+    """Say which images go by a name of another suffix."""
+    other = {path.name: base_name(entries[number].drawing.image) for path, number in matched.entries.items()}
+    renamed = [
+        f"{name} as {listed}"
+        for name, listed in other.items()
+        if listed != name and Path(listed).suffix.lower() in SUFFIXES
+    ]
+    if renamed:
+        progress.say(f"{annotations}: lists {_some(renamed)}; taken for the same")
+
+
+def _grouped(pairs: Iterable[tuple[str, Value]]) -> dict[str, list[Value]]:
+    """Gather the values of each key."""
+    groups: dict[str, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def _stem(name: str) -> str:
+    """Return the last part of a path without the suffix of an image, if it has one, and the "ome" before it.
+
+    >>> _stem("a/b.jpg"), _stem("slide.ome.tif"), _stem("slide"), _stem("7.3")
+    ('b', 'slide', 'slide', '7.3')
+    """
+    last = Path(base_name(name))
+    return (last.stem if last.suffix.lower() in SUFFIXES else last.name).removesuffix(".ome")
+
+
+def _pair(path: Path, entry: _Entry) -> Pair:
+    """Return an image with its drawing, which must be of its size."""
+    with open_image(path) as image:
+        shape = image.shape[:2]
+    require_fit(entry.drawing, entry.file.path, path, shape)
+    return Pair(path.stem, path, entry.file.path, drawn=Drawn(entry.file, entry.drawing, shape))
+
+
+def _some(names: list[str]) -> str:
+    """Return some names in words.
+
+    >>> _some(["a", "b", "c", "d", "e", "f", "g"])
+    'a, b, c, d, e and 2 more'
+    """
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
