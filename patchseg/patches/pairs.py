@@ -19,7 +19,7 @@ from patchseg.patches.rules import Rule, best_rule, rule_within
 from patchseg.patches.split import Side
 
 RECORD = "parameters.effective.json"  # beside the masks that `infer` has written
-_WRITTEN = {"probabilities", "overlays"}  # what it writes besides
+_WRITTEN = {"probabilities", "overlays", "truth"}  # what it and `evaluate` write besides
 _KINDS = {"image", "images", "mask", "masks", "label", "labels", "annotations", "truth", "gt"} | _WRITTEN
 
 

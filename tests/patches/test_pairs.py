@@ -267,7 +267,9 @@ def test_folders_of_images_and_of_masks_are_not_taken_for_nested_images(tmp_path
 
 
 def test_what_infer_writes_besides_is_not_taken_for_masks(tmp_path):
-    images, masks = two(tmp_path, ["a/1.png"], ["a/1.png", "overlays/a/1.png", "probabilities/a/1.tif"])
+    images, masks = two(
+        tmp_path, ["a/1.png"], ["a/1.png", "overlays/a/1.png", "probabilities/a/1.tif", "truth/a/1.png"]
+    )
     touch(masks, "parameters.effective.json")
     assert [pair.name for pair in find_pairs(masks, images)] == ["a/1"]
 

@@ -145,6 +145,19 @@ def test_palettes_that_differ_are_read_by_their_colours(made):
     assert set(np.unique(found["train/masks"])) == {0, 1, 2}
 
 
+def test_names_alone_are_no_classes_of_palettes_that_differ(made):
+    black, red, blue = (0, 0, 0), (255, 0, 0), (0, 0, 255)
+    masks = [palette(half(0, 1), black, red), palette(half(0, 1), black, blue)]
+    with pytest.raises(
+        DataError, match=r"b\.png: its palette shows index 1 as #0000ff, .* as #ff0000; give data\.classes"
+    ):
+        made(masks, classes=[ClassParameters(name=name) for name in ("ground", "car")])
+    found, _, _ = made(
+        masks, classes=[ClassParameters(name=name, value=v) for name, v in (("ground", 0), ("car", 1))]
+    )
+    assert set(np.unique(found["train/masks"])) == {0, 1}
+
+
 def test_a_file_an_object_gives_one_mask_an_image(tmp_path, everything):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
