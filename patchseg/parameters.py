@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from patchseg.section import Channels, Color, Duration, Ignored, Pages, Section, Size, setting
+from patchseg.section import Channels, Color, Duration, Fold, Ignored, Pages, Section, Size, setting
 
 Model = Literal["unet"]
 Norm = Literal["batch", "group", "none"]
@@ -28,10 +28,7 @@ class ClassParameters(Section):
 
     name: str = setting(..., "name of the class", min_length=1)
     value: int | None = setting(
-        None,
-        "its value in index masks; its place in the list when left out",
-        ge=-(2**31),
-        le=2**31 - 1,
+        None, "its value in index masks; its place in the list when left out", ge=-(2**31), le=2**31 - 1
     )
     color: Color | None = setting(None, 'its colour in colour-coded masks and in outputs, "#rrggbb"')
 
@@ -71,15 +68,10 @@ class DataParameters(Section):
         False, "take any value but 0 (any colour but black) for class 1, such as numbers of objects"
     )
     mask_tolerance: float = setting(
-        0.0,
-        "pull values and colours to the class that is so near in every channel: for soft edges and JPEG",
-        ge=0,
-        lt=256,
+        0.0, "pull values and colours so near in each channel to a class: for soft edges, JPEG", ge=0, lt=256
     )
     mask_pattern: str | None = setting(
-        None,
-        "regular expression of the masks' names where each holds one class or object, with the groups image, class "
-        "and object",
+        None, "regular expression of the masks' names, a file a class or object: groups image, class, object"
     )
     pages: Pages | None = setting(
         None,
@@ -113,10 +105,9 @@ class PrepareParameters(Section):
     group: str | None = setting(
         None, "regular expression; images whose names give the same match (or first group) stay on one side"
     )
-    fold: str | None = setting(
+    fold: Fold | None = setting(
         None,
         'validate on fold i of k, such as "2/5"; "2/all" leaves one image (or group) out; instead of a share',
-        pattern=r"^[1-9]\d*/([1-9]\d*|all)$",
     )
     scale: float = setting(1.0, "work at this multiple of the images' size; undone in the masks", gt=0, le=8)
     seed: int = setting(0, "seed of the split and of the patches", ge=0)

@@ -92,16 +92,32 @@ def color(value: str) -> str:
 
 
 def ignored(value: Any) -> Any:
-    """Turn a number that came as text into one.
+    """Return a value of masks, or a colour, that is one; from the command line numbers come as text.
 
     >>> ignored("-1"), ignored("#ff0000"), ignored(65535)
     (-1, '#ff0000', 65535)
     """
-    return int(value) if isinstance(value, str) and re.fullmatch(r"-?\d{1,10}", value) else value
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,10}", value):
+        return int(value)
+    if type(value) is int or (isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value)):
+        return value
+    raise ValueError('should be a whole number or a colour such as "#e69f00"')
+
+
+def fold(value: str) -> str:
+    """Return a fold that is one.
+
+    >>> fold("2/5"), fold("3/all")
+    ('2/5', '3/all')
+    """
+    if not re.fullmatch(r"[1-9]\d{0,5}/([1-9]\d{0,5}|all)", value):
+        raise ValueError('should be a fold such as "2/5", or "2/all"')
+    return value
 
 
 Color = Annotated[str, AfterValidator(color)]
-Ignored = Annotated[int | Color, BeforeValidator(ignored, json_schema_input_type=int | str)]
+Fold = Annotated[str, AfterValidator(fold)]
+Ignored = Annotated[int | str, BeforeValidator(ignored)]
 Positive = Annotated[float, Field(gt=0)]
 Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]
 Bytes = Annotated[int, Field(gt=0)]

@@ -213,6 +213,15 @@ def test_all_three_mistakes_are_told_at_once(written):
             "data.classes.0.value should be less than or equal to 2147483647 (got 2147483648)",
         ),
         ({"data": {"classes": [3]}}, "data.classes.0 should be an object in braces (got 3)"),
+        (
+            {"data": {"ignore": "red"}},
+            'data.ignore should be a whole number or a colour such as "#e69f00" (got "red")',
+        ),
+        (
+            {"data": {"ignore": True}},
+            'data.ignore should be a whole number or a colour such as "#e69f00" (got true)',
+        ),
+        ({"prepare": {"fold": "0/5"}}, 'prepare.fold should be a fold such as "2/5", or "2/all" (got "0/5")'),
     ],
 )
 def test_a_mistake_is_one_sentence_with_the_key_what_it_should_be_and_what_it_is(written, tree, sentence):

@@ -15,6 +15,7 @@ from patchseg.labels.classes import Classes, MaskReading
 from patchseg.parameters import DataParameters, EvaluateParameters
 from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.drawings import name_drawings, write_masks
+from patchseg.patches.objects import find_layers, write_layers
 from patchseg.patches.pairs import Pair, find_images, find_pairs
 from patchseg.progress import Progress
 
@@ -45,9 +46,11 @@ def evaluate(
     Args:
         masks: Folder of predicted masks.
         truth: Folder of true masks; matched as images and masks are. Or a file of annotations, or a folder of
-            them, which are painted as masks into the folder `truth` beside the scores.
+            them, or masks of one class or object each (`data.mask_pattern`), which are painted as masks into the
+            folder `truth` beside the scores.
         parameters: Where scores.json and scores.csv go.
-        data: The classes, for masks that `infer` did not write.
+        data: The classes, for masks that `infer` did not write; and how the true masks are read, where that is not
+            as they were when it learned.
         overwrite: Whether existing scores may be replaced.
         progress: Told what happens.
 
@@ -130,7 +133,9 @@ def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
         found = []
     written = classes.by_place() if ignored is None else replace(classes, reading=MaskReading(ignored))
     return _Predicted(
-        classes, written, {relative.with_suffix("").as_posix(): image for image, relative in found}
+        classes.read_by(classes.reading.given(data)),
+        written,
+        {relative.with_suffix("").as_posix(): image for image, relative in found},
     )
 
 
@@ -144,7 +149,11 @@ def _pairs(
     overwrite: bool,
     progress: Progress,
 ) -> list[Pair]:
-    """Return each mask with its truth; annotations are painted into files, which the report can show."""
+    """Return each mask with its truth; annotations and layers are painted into files, which the report can show."""
+    if data.mask_pattern:
+        return write_layers(
+            find_layers(masks, truth, data.mask_pattern), classes, painted, overwrite=overwrite
+        )
     if not is_annotated(masks, truth):
         return find_pairs(masks, truth)
     drawn = find_drawn(masks, truth, data, progress, suffixes=False)

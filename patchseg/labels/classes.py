@@ -42,6 +42,14 @@ class MaskReading:
         ignore = data.ignore.lower() if isinstance(data.ignore, str) else data.ignore
         return cls(ignore, data.mask_tolerance, data.binary)
 
+    def given(self, data: DataParameters) -> Self:
+        """Return it with what parameters say expressly."""
+        asked = asdict(type(self).of(data))
+        names = {"ignore": "ignore", "tolerance": "mask_tolerance", "binary": "binary"}
+        return replace(
+            self, **{own: asked[own] for own, name in names.items() if name in data.model_fields_set}
+        )
+
     @property
     def ignored_color(self) -> int | None:
         """The packed colour that is ignored, if one is."""
@@ -90,7 +98,6 @@ class Classes:
             tuple(c.name for c in given),
             tuple(c.value if colored else (i if c.value is None else c.value) for i, c in enumerate(given)),
             tuple(c.color.lower() if c.color else next(spare) for c in given),
-            reading,
         )
         if not 2 <= len(classes) <= MOST:
             raise UsageError(f"data.classes: holds {len(classes)} classes; expected 2 to {MOST}")
@@ -98,13 +105,7 @@ class Classes:
             twice = [part for part in parts if parts.count(part) > 1]
             if twice:
                 raise UsageError(f"data.classes: the {what} {twice[0]} stands twice; give each class its own")
-        if reading.binary and len(classes) != 2:
-            raise UsageError(f"data.classes: holds {len(classes)} classes; expected 2 with --binary")
-        if reading.ignore is not None and reading.ignore in (*classes.values, *classes.colors):
-            raise UsageError(
-                f"data.ignore: {reading.ignore} is a class in data.classes; take it out of one of them"
-            )
-        return classes
+        return classes.read_by(reading)
 
     @classmethod
     def from_json(cls, items: list[dict[str, Any]], reading: dict[str, Any] | None = None) -> Self:
@@ -123,6 +124,20 @@ class Classes:
             tuple(item["color"] for item in items),
             MaskReading(**known),
         )
+
+    def read_by(self, reading: MaskReading) -> Self:
+        """Return the classes of masks that are read in another way.
+
+        Raises:
+            UsageError: What is ignored is a class, or of other than two classes all but 0 should be the second.
+        """
+        if reading.binary and len(self) != 2:
+            raise UsageError(f"data.classes: holds {len(self)} classes; expected 2 with --binary")
+        if reading.ignore is not None and reading.ignore in (*self.values, *self.colors):
+            raise UsageError(
+                f"data.ignore: {reading.ignore} is a class in data.classes; take it out of one of them"
+            )
+        return replace(self, reading=reading)
 
     def by_place(self) -> Self:
         """Return the classes of masks that hold their places, such as `infer` writes."""

@@ -232,14 +232,17 @@ def _from_values(values: list[int], surveys: list[Survey]) -> Classes:
             f"{folder}: the masks hold the values {', '.join(f'{v:g}' for v in values[:12])}; expected 0, 1, 2 ... without a "
             f'gap, so name them in parameters.json, "data": {{"classes": [{suggestion}]}}'
         )
-    colors = _palette_colors(surveys, len(known), folder)
+    colors = _palette_colors(surveys, len(known))
     return Classes(("background", *(f"class_{v}" for v in known[1:])), tuple(known), colors)
 
 
-def _palette_colors(surveys: list[Survey], count: int, folder: Path) -> tuple[str, ...]:
-    """Return the colours that the palettes agree on, or the default ones.
+def shown_by_index(surveys: list[Survey]) -> dict[int, int]:
+    """Return the packed colour that palettes give each index.
 
     A palette that only spells out the grays, as some programs write with every image, says nothing of colours.
+
+    Raises:
+        DataError: They do not agree, so that an index alone means nothing.
     """
     own: dict[int, int] = {}
     for s in surveys:
@@ -248,9 +251,15 @@ def _palette_colors(surveys: list[Survey], count: int, folder: Path) -> tuple[st
         for value, color in s.colors:
             if own.setdefault(value, color) != color:
                 raise DataError(
-                    f"{s.path}: its palette shows index {value} as #{color:06x}, other masks in {folder} as "
+                    f"{s.path}: its palette shows index {value} as #{color:06x}, other masks in {s.path.parent} as "
                     f"#{own[value]:06x}; give data.classes with colours (or with values, to go by index)"
                 )
+    return own
+
+
+def _palette_colors(surveys: list[Survey], count: int) -> tuple[str, ...]:
+    """Return the colours that the palettes agree on, or the default ones."""
+    own = shown_by_index(surveys)
     colors = [own.get(value) for value in range(count)]
     if None in colors or len(set(colors)) < count:
         return tuple(picture.hexadecimal(color) for color in picture.palette(count))

@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from patchseg.errors import UsageError
 from patchseg.imaging.address import is_there, plain_name
@@ -61,7 +61,7 @@ def read_list(file: Path) -> list[Pair]:
     found = _table(file, text) if _is_table(file, text) else _plain(file, text)
     by_line, present = list(found.findings), []
     for line in found.lines:
-        missing = [path for path in (line.image, line.mask) if not is_there(path)]
+        missing = [path for path in (line.image, line.mask) if not _is_there(path)]
         by_line += [(line.number, f"{path} is no file; mend the path") for path in missing]
         present += [line] if not missing else []
     findings = [f"{file}:{number}: {text}" for number, text in sorted(by_line, key=lambda item: item[0])]
@@ -94,6 +94,14 @@ def split_line(line: str) -> list[str]:
     return [quoted or plain for quoted, plain in _SPLIT.findall(line)]
 
 
+def _is_there(path: Path) -> bool:
+    """Tell whether a path is a file; what cannot be a path at all is none."""
+    try:
+        return is_there(path)
+    except (OSError, ValueError):
+        return False
+
+
 def _plain(file: Path, text: str) -> _List:
     """Read `image mask` a line."""
     lines, findings = [], []
@@ -119,11 +127,11 @@ def _table(file: Path, text: str) -> _List:
     """Read CSV with a header; comma, semicolon (as spreadsheets of many countries write) or tab."""
     head = text.partition("\n")[0]
     rows = csv.reader(text.splitlines(), delimiter=max(",;\t", key=head.count), skipinitialspace=True)
-    columns = tuple(name.strip().lower() for name in next(rows, []))
+    columns = tuple(name.strip().lower() for name in _next(rows, file) or [])
     _require_columns(file, columns)
     lines: list[_Line] = []
     findings: list[tuple[int, str]] = []
-    for row in rows:
+    while (row := _next(rows, file)) is not None:
         if not any(cell.strip() for cell in row):
             continue
         if len(row) != len(columns):
@@ -138,6 +146,18 @@ def _table(file: Path, text: str) -> _List:
             image, mask = (file.parent / cells[name] for name in ("image", "mask"))
             lines.append(_Line(rows.line_num, image, mask, cells.get("group"), side))
     return _List(lines, findings, columns)
+
+
+def _next(rows: Any, file: Path) -> list[str] | None:
+    """Return the next row, or None at the end.
+
+    Raises:
+        UsageError: It is no CSV.
+    """
+    try:
+        return next(rows, None)
+    except csv.Error as error:
+        raise UsageError(f"{file}:{rows.line_num}: is no line of CSV ({error}); mend it") from None
 
 
 def _wrong(cells: dict[str, str]) -> list[str]:

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from patchseg.errors import UsageError
+from patchseg.imaging import Box
+from patchseg.imaging.files import refuse_existing
+from patchseg.imaging.write import PNG_PIXELS, open_writer
 from patchseg.labels.classes import Classes, MaskReading
 from patchseg.labels.layers import OBJECT, Layer, Layers, layered_classes
 from patchseg.patches.pairs import Pair, Unpaired, doubles, image_files, name_of, natural, walk
@@ -88,6 +91,34 @@ def name_layers(
             )
         renamed[OBJECT] = classes.names[1]
     return [_named(pair, classes, renamed) for pair in pairs], classes
+
+
+def write_layers(pairs: list[Pair], classes: Classes, output: Path, *, overwrite: bool) -> list[Pair]:
+    """Write layers as masks of values, and return the pairs with those.
+
+    Args:
+        pairs: All of them layered.
+        classes: What the names of the layers mean.
+        output: The folder.
+        overwrite: Whether files that exist may be replaced.
+
+    Raises:
+        UsageError: A file exists, or the folder cannot be written to.
+        DataError: A name is no class, or layers do not fit together.
+    """
+    named, _ = name_layers(pairs, classes, classes.reading)
+    written = []
+    for pair in named:
+        assert pair.layers is not None
+        with pair.layers.open() as mask:
+            height, width, _ = mask.shape
+            small = height * width <= PNG_PIXELS and mask.dtype.itemsize == 1
+            path = output / f"{pair.name}.{'png' if small else 'tif'}"
+            refuse_existing([path], overwrite=overwrite)
+            with open_writer(path, (height, width), mask.dtype) as writer:
+                writer.write(mask.read(Box(0, 0, height, width))[:, :, 0])
+        written.append(pair._replace(mask=path, layers=None))
+    return written
 
 
 def _named(pair: Pair, classes: Classes, renamed: dict[str, str]) -> Pair:

@@ -20,7 +20,7 @@ from patchseg.patches.rules import Rule, best_rule, rule_within
 from patchseg.patches.split import Side
 
 RECORD = "parameters.effective.json"  # beside the masks that `infer` has written
-_WRITTEN = {"probabilities", "overlays"}  # what it writes besides
+_WRITTEN = {"probabilities", "overlays", "truth"}  # what it and `evaluate` write besides
 _KINDS = {"image", "images", "mask", "masks", "label", "labels", "annotations", "truth", "gt"} | _WRITTEN
 
 
@@ -195,10 +195,7 @@ def _both(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
     left, right = image_files(images), image_files(masks)
     if any(file.parent != images for file in left) or any(file.parent != masks for file in right):
         return left, right
-    inside = [
-        {file: file.relative_to(folder) for file in walk(folder) if other not in file.parents}
-        for folder, other in ((images, masks), (masks, images))
-    ]
+    inside = [{file: file.relative_to(folder) for file in walk(folder)} for folder in (images, masks)]
     shared = {path.parent for path in inside[0].values()} & {path.parent for path in inside[1].values()}
     more = [
         sorted(

@@ -6,6 +6,7 @@ from patchseg.errors import UsageError
 from patchseg.imaging import Reading
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.labels.classes import IGNORE, Classes, MaskReading
+from patchseg.labels.derive import shown_by_index
 from patchseg.labels.mapping import Mapped, mapping, sentences
 from patchseg.parameters import DataParameters, PrepareParameters, effective
 from patchseg.patches.annotated import find_drawn, is_annotated
@@ -58,6 +59,8 @@ def prepare(
     labels, reading = MaskReading.of(data), Reading.of(effective(data), progress.say)
     everything, classes = _named(pairs + held_out, data, labels, mistakes, progress)
     inspection = inspect(everything, classes, progress, mistakes=mistakes, labels=labels, reading=reading)
+    if data.classes and all(c.value is None and c.color is None for c in data.classes):
+        shown_by_index(inspection.surveys)  # names in an order mean indices, on which files must agree
     drawn = any(pair.drawn for pair in everything)
     tell_tally(everything, progress)
     entries = mapping(inspection.surveys, inspection.classes)
@@ -126,7 +129,7 @@ def _pairs(
     try:
         if masks is not None or images.is_dir():
             masks = Path(masks or images)
-            if data.mask_pattern is not None:
+            if data.mask_pattern:
                 return find_layers(images, masks, data.mask_pattern), []
             if is_annotated(images, masks):
                 return find_drawn(images, masks, data, progress), []

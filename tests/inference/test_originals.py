@@ -12,7 +12,7 @@ from patchseg.evaluation.report import report
 from patchseg.imaging import Box, open_raw
 from patchseg.inference.infer import infer
 from patchseg.labels.classes import Classes, MaskReading
-from patchseg.parameters import InferParameters
+from patchseg.parameters import DataParameters, EvaluateParameters, InferParameters
 
 
 @pytest.fixture
@@ -101,3 +101,57 @@ def test_a_record_that_does_not_say_how_masks_are_read_is_refused(written):
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="is no record of `infer`"):
         evaluate(folder / "indices", folder / "truth")
+
+
+def predicted(folder, values=(0, 1), ignore=None, names=("ground", "car")):
+    """Write a mask as infer leaves it: 4 pixels, the last two of the second class."""
+    folder.mkdir()
+    Image.fromarray(np.array([[0, 0, 1, 1]], np.uint8)).save(folder / "a.png")
+    classes = Classes(names, values, ("#000000", "#ff0000"), MaskReading(ignore=ignore))
+    content = {
+        "data.classes": {"value": classes.to_json()},
+        "data.reading": {"value": classes.reading.to_json()},
+        "infer.images": {"value": ["nowhere"]},
+    }
+    (folder / "parameters.effective.json").write_text(json.dumps(content))
+    return folder
+
+
+def confusion(masks, truth, **how):
+    data = DataParameters(**how.pop("data", {}))
+    return json.loads(evaluate(masks, truth, data=data, overwrite=True, **how).read_text())["confusion"]
+
+
+def test_truth_is_read_as_the_training_masks_were_unless_it_is_said_otherwise(tmp_path):
+    masks, truth = predicted(tmp_path / "masks", (0, 255), 9), tmp_path / "truth"
+    truth.mkdir()
+    Image.fromarray(np.array([[0, 9, 255, 0]], np.uint8)).save(truth / "a.png")
+    assert confusion(masks, truth) == [[1, 1], [0, 1]]
+    assert confusion(masks, truth, data={"binary": True}) == [[1, 1], [0, 1]]
+    assert confusion(masks, truth, data={"binary": True, "ignore": None}) == [[1, 1], [1, 1]]
+    with pytest.raises(DataError, match="value 9 is no class"):
+        confusion(masks, truth, data={"ignore": 7})
+    with pytest.raises(UsageError, match=r"data\.ignore: 255 is a class"):
+        confusion(masks, truth, data={"ignore": 255})
+    Image.fromarray(np.array([[3, 9, 250, 0]], np.uint8)).save(truth / "a.png")
+    assert confusion(masks, truth, data={"mask_tolerance": 5}) == [[1, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "suffix"), [((0, 255), ".png"), ((0, 1000), ".tif"), ((None, None), ".png")]
+)
+def test_the_truth_may_be_a_file_an_object(tmp_path, values, suffix):
+    masks, truth = predicted(tmp_path / "masks", values), tmp_path / "objects"
+    truth.mkdir()
+    for name, pixels in {"a_car_0": [[0, 1, 0, 0]], "a_car_1": [[0, 0, 1, 0]]}.items():
+        Image.fromarray(np.array(pixels, np.uint8)).save(truth / f"{name}.png")
+    how = {"data": {"mask_pattern": r"(?P<image>.)_(?P<class>[a-z]+)_(?P<object>\d)"}}
+    assert confusion(masks, truth, **how) == [[1, 1], [1, 1]]
+    assert (masks / "truth" / f"a{suffix}").exists()
+    assert "25.00 % missed" in report(masks / "scores.json", output=tmp_path / "r.html").read_text()
+    # And once more, though what was painted now lies among the masks.
+    assert confusion(masks, truth, **how) == [[1, 1], [1, 1]]
+    with pytest.raises(UsageError, match=r"exists already; .*--overwrite"):
+        evaluate(
+            masks, truth, data=DataParameters(**how["data"]), parameters=EvaluateParameters(output=str(masks))
+        )

@@ -112,9 +112,9 @@ def test_layers_of_other_sizes_or_classes_are_refused(layer):
     ):
         LayeredMask([one, other], SHAPES)
     with pytest.raises(
-        DataError, match=r'is of the class sqare, which is none of background, circle, square; .*"square"'
+        DataError, match=r'is of the class squares, which is none of background, circle, square; .*"square"'
     ):
-        LayeredMask([one._replace(name="sqare")], SHAPES)
+        LayeredMask([one._replace(name="squares")], SHAPES)
 
 
 def test_the_classes_of_layers_are_their_names():

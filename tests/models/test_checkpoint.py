@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchseg.errors import DataError, UsageError
-from patchseg.labels.classes import Classes
+from patchseg.labels.classes import Classes, MaskReading
 from patchseg.models import build
 from patchseg.models.checkpoint import FORMAT, Checkpoint, load
 
@@ -279,3 +279,19 @@ def test_a_changed_weight_is_found(tmp_path):
     place = WHOLE.index(weight)
     (tmp_path / "best.pt").write_bytes(WHOLE[:place] + weight[::-1] + WHOLE[place + len(weight) :])
     assert "has changed since it was written" in refusal(tmp_path / "best.pt")
+
+
+def test_how_masks_were_read_is_kept_and_may_be_missing_in_older_files(tmp_path):
+    before = checkpoint()
+    before.classes = replace(before.classes, reading=MaskReading(ignore=-1, tolerance=3.0))
+    before.mapping = [{"source": -1, "target": 255, "pixels": 9}]
+    before.save(tmp_path / "best.pt")
+    after = load(tmp_path / "best.pt")
+    assert (after.classes, after.mapping) == (before.classes, before.mapping)
+    content = torch.load(tmp_path / "best.pt", weights_only=True)
+    del content["reading"], content["mapping"]
+    torch.save(content, tmp_path / "older.pt")
+    older = load(tmp_path / "older.pt")
+    assert (older.classes.reading, older.mapping) == (MaskReading(), [])
+    torch.save(content | {"reading": 5}, tmp_path / "odd.pt")
+    assert "is incomplete" in refusal(tmp_path / "odd.pt")

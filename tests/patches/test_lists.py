@@ -1,6 +1,11 @@
-import pytest
+import tempfile
+from pathlib import Path
 
-from patchseg.errors import DataError, UsageError
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchseg.errors import DataError, PatchsegError, UsageError
 from patchseg.patches.lists import read_list, split_line
 from patchseg.patches.pairs import Unpaired
 
@@ -156,3 +161,28 @@ def test_images_that_differ_by_the_suffix_alone_are_refused(tmp_path):
     touch(tmp_path, "a.png", "a.tif", "m.png")
     with pytest.raises(Unpaired, match=r"a\.tif: has the same stem as .*a\.png"):
         read_list(written(tmp_path, "a.png m.png\na.tif m.png\n", "list.txt"))
+
+
+pieces = st.sampled_from(
+    ["image", "mask", "group", "split", ",", ";", "\t", '"', "\n", " ", "#", "train", "test", "a.png", "\0"]
+)
+
+
+@given(st.lists(pieces | st.text(max_size=5), max_size=30), st.sampled_from(["l.csv", "l.txt"]))
+def test_any_text_is_a_list_or_refused_in_a_sentence(parts, name):
+    with tempfile.TemporaryDirectory() as folder:
+        touch(Path(folder), "a.png")
+        file = Path(folder) / name
+        file.write_text("".join(parts), encoding="utf-8", errors="replace", newline="")
+        try:
+            pairs = read_list(file)
+        except PatchsegError:
+            return
+        assert len({pair.name for pair in pairs}) == len(pairs) > 0
+
+
+@pytest.mark.parametrize("cell", ["x" * 200_000, "x" * 5000, "a\0b"])
+def test_cells_that_can_be_no_path_are_refused(tmp_path, cell):
+    touch(tmp_path, "m.png")
+    with pytest.raises(PatchsegError, match=r"list\.csv:2: (is no line of CSV|.* is no file)"):
+        read_list(written(tmp_path, f"image,mask\n{cell},m.png\n"))

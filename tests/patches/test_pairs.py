@@ -267,7 +267,9 @@ def test_folders_of_images_and_of_masks_are_not_taken_for_nested_images(tmp_path
 
 
 def test_what_infer_writes_besides_is_not_taken_for_masks(tmp_path):
-    images, masks = two(tmp_path, ["a/1.png"], ["a/1.png", "overlays/a/1.png", "probabilities/a/1.tif"])
+    images, masks = two(
+        tmp_path, ["a/1.png"], ["a/1.png", "overlays/a/1.png", "probabilities/a/1.tif", "truth/a/1.png"]
+    )
     touch(masks, "parameters.effective.json")
     assert [pair.name for pair in find_pairs(masks, images)] == ["a/1"]
 
@@ -312,6 +314,21 @@ def test_a_number_that_continues_another_is_no_mask_of_it(tmp_path):
     }
     with pytest.raises(DataError, match="holds images only"):
         find_pairs(*[touch(tmp_path / "x", "1.png", "10.png")] * 2)
+
+
+def test_a_letter_that_continues_a_name_is_no_mask_of_it(tmp_path):
+    touch(tmp_path, *(f"{name}.png" for name in ("A", "AB", "mask_A", "mask_AB")))
+    assert names(find_pairs(tmp_path, tmp_path)) == {
+        "A": ("A.png", "mask_A.png"),
+        "AB": ("AB.png", "mask_AB.png"),
+    }
+
+
+@pytest.mark.parametrize("stems", [["a", "a_x", "b", "c"], ["a", "a_m", "a_m_m"]])
+def test_chance_likenesses_are_no_rule(tmp_path, stems):
+    touch(tmp_path, *(f"{stem}.png" for stem in stems))
+    with pytest.raises(DataError, match="holds images only"):
+        find_pairs(tmp_path, tmp_path)
 
 
 def test_a_word_that_says_nothing_of_masks_leaves_open_which_are_which(tmp_path):

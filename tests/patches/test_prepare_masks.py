@@ -145,6 +145,19 @@ def test_palettes_that_differ_are_read_by_their_colours(made):
     assert set(np.unique(found["train/masks"])) == {0, 1, 2}
 
 
+def test_names_alone_are_no_classes_of_palettes_that_differ(made):
+    black, red, blue = (0, 0, 0), (255, 0, 0), (0, 0, 255)
+    masks = [palette(half(0, 1), black, red), palette(half(0, 1), black, blue)]
+    with pytest.raises(
+        DataError, match=r"b\.png: its palette shows index 1 as #0000ff, .* as #ff0000; give data\.classes"
+    ):
+        made(masks, classes=[ClassParameters(name=name) for name in ("ground", "car")])
+    found, _, _ = made(
+        masks, classes=[ClassParameters(name=name, value=v) for name, v in (("ground", 0), ("car", 1))]
+    )
+    assert set(np.unique(found["train/masks"])) == {0, 1}
+
+
 def test_a_file_an_object_gives_one_mask_an_image(tmp_path, everything):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
@@ -198,10 +211,11 @@ def test_real_tiles_in_nested_folders_are_prepared(tmp_path, everything):
 
 
 @pytest.mark.skipif(not (DATA / "coco_shapes").is_dir(), reason=f"needs coco_shapes in {DATA}")
-def test_real_objects_of_one_file_each_are_prepared(tmp_path, everything):
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_real_objects_of_one_file_each_are_prepared(tmp_path, everything, seed):
     source = DATA / "coco_shapes"
     data = DataParameters(mask_pattern=r"(?P<image>\d+)_(?P<class>[a-z]+)_(?P<object>\d+)")
-    parameters = PrepareParameters(output=str(tmp_path / "p.h5"), per_image=4)
+    parameters = PrepareParameters(output=str(tmp_path / "p.h5"), per_image=4, seed=seed)
     told = Lines()
     found = everything(
         prepare(

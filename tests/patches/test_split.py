@@ -244,3 +244,32 @@ def test_given_sides_are_taken_whole():
     assert regions == [(0, "val", Box(0, 0, 5, 6)), (1, "train", Box(0, 0, 7, 8))]
     with pytest.raises(DataError, match="all 2 images are given for validation; expected some to train on"):
         listed([(5, 6)] * 2, ["val", "val"])
+
+
+few = st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=3)
+
+
+@given(few, st.integers(4, 20), shares, st.integers(0, 9), st.data())
+def test_few_images_of_any_size_are_split_without_a_shared_pixel(shapes, patch, validation, seed, data):
+    presence = np.array(
+        data.draw(st.lists(st.lists(st.booleans(), min_size=2, max_size=2), min_size=3, max_size=3))
+    )
+    profiles = [
+        np.array(
+            data.draw(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=max(s), max_size=max(s)))
+        )
+        for s in shapes
+    ]
+    regions = split(
+        shapes, list("abc"[: len(shapes)]), validation=validation, patch=patch, seed=seed,
+        strata=Strata(presence[: len(shapes)], lambda image: profiles[image]),
+    )  # fmt: skip
+    seen = sides(regions)
+    assert "t" in seen
+    assert ("v" in seen) == (len(shapes) > 1 or max(shapes[0]) >= 3 * patch)
+    for number, shape in enumerate(shapes):
+        painted = np.zeros(shape, int)
+        for region in (r for r in regions if r.image == number):
+            assert region.box.clip(*shape) == region.box
+            painted[region.box.slices] += 1
+        assert painted.max() == 1

@@ -80,3 +80,11 @@ def test_a_class_of_as_many_groups_as_folds_is_in_each(folds, more, data):
     presence[holders, 1] = True
     dealt = deal(presence, data.draw(st.permutations(range(groups))), folds)
     assert {dealt[group] for group in holders} == set(range(folds))
+
+
+def test_a_group_of_two_classes_counts_for_both():
+    # The first class goes to folds 0 and 1; of the second, fold 0 has one already.
+    presence = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1], [1, 0, 1], [1, 0, 0], [1, 0, 0]], bool)
+    dealt = deal(presence, list(range(6)), 3)
+    assert {dealt[group] for group in (0, 2, 3)} == {0, 1, 2}
+    assert sorted(dealt) == [0, 0, 1, 1, 2, 2]

@@ -59,6 +59,8 @@ def test_a_run_leaves_checkpoints_metrics_and_parameters(straight):
     assert lines[-1]["rate"] == pytest.approx(0.004 * LAST)
     assert lines[-1]["loss/train"] < lines[0]["loss/train"]
     best = load(straight / "checkpoints/run/best.pt")
+    assert [entry["target"] for entry in best.mapping] == [0, 1, 2]
+    assert sum(entry["pixels"] for entry in best.mapping) == 6 * 64 * 64
     assert best.training is None
     assert best.scores["mean_iou"] == max(line["mean_iou"] for line in lines)
     effective = json.loads((straight / "runs/run/parameters.effective.json").read_text())
