@@ -15,7 +15,7 @@ from patchseg.progress import counted
 @click.command
 @click.argument("evaluate__masks", metavar="[MASKS]", required=False)
 @click.argument("evaluate__truth", metavar="[TRUTH]", required=False)
-@parameters(DataParameters, EvaluateParameters)
+@parameters(EvaluateParameters, DataParameters)
 @as_json
 @overwrite
 def command(parameters: Parameters, as_json: bool, overwrite: bool) -> None:

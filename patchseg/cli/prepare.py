@@ -12,7 +12,7 @@ from patchseg.patches.prepare import prepare
 @click.command(context_settings={"allow_extra_args": True})
 @click.argument("data__images", metavar="[IMAGES]", required=False)
 @click.argument("data__masks", metavar="[MASKS]", required=False)
-@parameters(DataParameters, PrepareParameters)
+@parameters(PrepareParameters, DataParameters)
 @overwrite
 def command(parameters: Parameters, overwrite: bool) -> None:
     """Cut random patches, with flips, out of each image and its mask into one HDF5 file.

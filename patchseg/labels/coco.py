@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag
 
 from patchseg.errors import DataError
 from patchseg.imaging import Box
-from patchseg.labels.content import Part, Pixel, understood
+from patchseg.labels.content import Name, Part, Pixel, understood
 from patchseg.labels.shapes import Annotations, Area, Drawing, Runs, Shape, outline
 
 _Id = int | str
@@ -48,7 +48,7 @@ class _Annotation(Part):
 
 class _Category(Part):
     id: _Id
-    name: str = Field(min_length=1)
+    name: Name
 
 
 class _File(Part):

@@ -4,13 +4,38 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from patchseg.errors import DataError
 from patchseg.labels.shapes import FARTHEST
 
 Pixel = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST)]  # NaN is neither
 Length = Annotated[float, Field(ge=0, le=FARTHEST)]
+_LONGEST = 100  # characters of a name
+
+
+def name(value: Any) -> str | None:
+    """Return the name of a class without the blanks around it; None and nothing but blanks are none.
+
+    Raises:
+        ValueError: It is no text or number, cannot be shown, or is longer than any name.
+
+    >>> name(" crack "), name(7), name(""), name(None)
+    ('crack', '7', None, None)
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str | int):
+        raise ValueError(f"is {json.dumps(value, default=str)[:_LONGEST]}; expected text")
+    text = str(value).strip()
+    if not text.isprintable() or len(text) > _LONGEST:
+        raise ValueError(
+            f"is {json.dumps(text[:_LONGEST])}; expected up to {_LONGEST} characters that can be shown"
+        )
+    return text or None
+
+
+Name = Annotated[str, BeforeValidator(name)]
 
 
 class Part(BaseModel):

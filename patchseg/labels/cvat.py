@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from patchseg.errors import DataError
 from patchseg.imaging import Box
-from patchseg.labels.content import Length, Part, Pixel, understood
+from patchseg.labels.content import Length, Name, Part, Pixel, understood
 from patchseg.labels.shapes import Annotations, Area, Drawing, Runs, Shape, ellipse, outline, rectangle
 
 _HEAD = 10_000  # characters among which the first element stands
@@ -31,7 +31,7 @@ _Corner = Annotated[tuple[Pixel, Pixel], _split(",")]
 
 
 class _Labelled(Part):
-    label: str = Field(min_length=1)
+    label: Name
     z_order: int = 0
 
 

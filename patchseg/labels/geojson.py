@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from patchseg.errors import DataError
-from patchseg.labels.content import Part, Pixel, understood
+from patchseg.labels.content import Part, Pixel, name, understood
 from patchseg.labels.shapes import Annotations, Drawing, Shape, outline
 
 _Rings = list[
@@ -85,10 +85,10 @@ def read(content: Any, path: Path, attribute: str | None = None) -> Annotations:
             left_out["feature without geometry" if geometry is None else geometry.type] += 1
             continue
         polygons = [geometry.coordinates] if isinstance(geometry, _Polygon) else geometry.coordinates
-        name = _class(
+        kind = _class(
             feature.properties or {}, attribute, f"{path}: feature {len(shapes) + left_out.total() + 1}"
         )
-        shapes.append(Shape(name, tuple(outline(*rings) for rings in polygons)))
+        shapes.append(Shape(kind, tuple(outline(*rings) for rings in polygons)))
     names = sorted({shape.name for shape in shapes if shape.name})
     return Annotations(path, (Drawing(path.stem, tuple(shapes)),), tuple(names), left_out)
 
@@ -97,8 +97,7 @@ def _class(properties: dict[str, Any], attribute: str | None, place: str) -> str
     value = properties.get(attribute or "classification")
     if isinstance(value, dict):
         value = value.get("name")
-    if value is not None and not isinstance(value, str | int):
-        raise DataError(
-            f"{place}: names its class by {value!r}; expected text, so mend its {attribute or 'classification'}"
-        )
-    return str(value).strip() or None if value is not None else None
+    try:
+        return name(value)
+    except ValueError as error:
+        raise DataError(f"{place}: its {attribute or 'classification'} {error}; mend it there") from None

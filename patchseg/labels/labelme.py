@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import Field
 
 from patchseg.errors import DataError
-from patchseg.labels.content import Part, Pixel, base_name, understood
+from patchseg.labels.content import Name, Part, Pixel, base_name, understood
 from patchseg.labels.shapes import Annotations, Area, Drawing, Shape, bitmap, ellipse, outline, rectangle
 
 _LARGEST = 2**26  # pixels of the bitmap of one shape
@@ -26,7 +26,7 @@ _KINDS = ("polygon", "rectangle", "circle", "mask")
 
 
 class _Shape(Part):
-    label: str = Field(min_length=1)
+    label: Name
     points: list[tuple[Pixel, Pixel]]
     shape_type: str | None = None  # the first versions knew only polygons
     mask: str | None = None

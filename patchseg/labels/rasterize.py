@@ -1,10 +1,10 @@
 """Areas -> pixels: a pixel belongs to an area where its centre lies inside; the even-odd rule decides what is inside.
 
-Where a centre lies on an edge, the edge counts as left of it if it is not, and above it if it is: the rule of
-GDAL's polygon filler, by which areas that share an edge never share a pixel nor leave one out.
+A centre on an edge belongs to what is left of a slanted or upright edge, and below a level one. So areas that share an
+edge never share a pixel nor leave one out. It is the rule of GDAL's polygon filler too, except that GDAL also fills level
+edges which run exactly through centres, when they run to the left.
 """
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -54,7 +54,7 @@ def _fill(rings: tuple[Ring, ...], box: Box) -> NDArray[np.bool_]:
     turns = np.zeros((box.height, box.width + 1), np.uint8)  # the last column takes what is right of the box
     for rows, x in _crossings(rings, box):
         # The first pixel whose centre is right of x; rounding x + 0.5 instead would go wrong just below a half.
-        columns = np.clip(np.floor(x - 0.5) + 1 - box.left, 0, box.width).astype(np.int64)
+        columns = np.minimum(np.maximum(np.floor(x - 0.5) + (1 - box.left), 0), box.width).astype(np.int64)
         np.add.at(turns.reshape(-1), (rows - box.top) * (box.width + 1) + columns, 1)
     np.add.accumulate(turns, axis=1, out=turns)  # runs over at 256, which keeps odd numbers odd
     return (turns[:, :-1] & 1).view(np.bool_)
@@ -62,32 +62,35 @@ def _fill(rings: tuple[Ring, ...], box: Box) -> NDArray[np.bool_]:
 
 def _crossings(rings: tuple[Ring, ...], box: Box) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Yield the rows of a box whose centre line an edge crosses, and the x of the crossings, some at a time."""
-    edges = np.concatenate([np.stack([ring, np.roll(ring, -1, axis=0)], axis=1) for ring in rings])
+    xa, ya = np.concatenate(rings).T
+    xb, yb = np.concatenate([part for ring in rings for part in (ring[1:], ring[:1])]).T
     # Upward and downward edges give the same x to the last bit, so that neighbours agree on a common edge.
-    upper = np.where((edges[:, 0, 1] > edges[:, 1, 1])[:, None, None], edges[:, ::-1], edges)
-    first = np.clip(np.ceil(upper[:, 0, 1] - 0.5), box.top, box.bottom).astype(np.int64)
-    count = np.clip(np.ceil(upper[:, 1, 1] - 0.5), box.top, box.bottom).astype(np.int64) - first
-    crossing = count > 0
-    upper, first, count = upper[crossing], first[crossing], count[crossing]
-    portion = np.cumsum(count) // _CROSSINGS
-    for start, stop in _stretches(portion):
-        which = np.repeat(np.arange(start, stop), count[start:stop])
-        total = np.cumsum(count[start:stop])
-        rows = first[which] + np.arange(len(which)) - np.repeat(total - count[start:stop], count[start:stop])
-        (x0, y0), (x1, y1) = upper[which, 0].T, upper[which, 1].T
-        yield rows, (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0) + x0
+    up = ya > yb
+    x0, y0, x1, y1 = np.where(up, xb, xa), np.where(up, yb, ya), np.where(up, xa, xb), np.where(up, ya, yb)
+    first, stop = _row(y0, box), _row(y1, box)
+    for some in _portions(stop - first):
+        count = stop[some] - first[some]
+        which, before = np.repeat(some, count), np.cumsum(count) - count
+        rows = np.arange(len(which)) - np.repeat(before - first[some], count)
+        yield rows, (rows + 0.5 - y0[which]) * (x1[which] - x0[which]) / (y1[which] - y0[which]) + x0[which]
 
 
-def _stretches(portion: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return where each stretch of equal numbers starts and stops.
+def _row(y: NDArray[np.float64], box: Box) -> NDArray[np.int64]:
+    """Return the first row of a box whose centre line lies at y or below, the one after the last if none does."""
+    return np.minimum(np.maximum(np.ceil(y - 0.5), box.top), box.bottom).astype(np.int64)
 
-    >>> _stretches(np.array([0, 0, 2]))
-    [(0, 2), (2, 3)]
+
+def _portions(count: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return which edges cross any rows, so many at a time that their crossings are few.
+
+    >>> [part.tolist() for part in _portions(np.array([1, 0, 2]))]
+    [[0, 2]]
     """
-    if not len(portion):
-        return []
-    cuts = [0, *(np.flatnonzero(np.diff(portion)) + 1).tolist(), len(portion)]
-    return list(itertools.pairwise(cuts))
+    crossing = np.flatnonzero(count)
+    total = np.cumsum(count[crossing])
+    if not len(total) or total[-1] <= _CROSSINGS:
+        return [crossing]
+    return np.split(crossing, np.flatnonzero(np.diff(total // _CROSSINGS)) + 1)
 
 
 def _spread(runs: Runs, box: Box) -> NDArray[np.bool_]:

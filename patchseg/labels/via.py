@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from patchseg.errors import DataError, UsageError
-from patchseg.labels.content import Length, Part, Pixel, base_name, parse_json, understood
+from patchseg.labels.content import Length, Part, Pixel, base_name, name, parse_json, understood
 from patchseg.labels.shapes import Annotations, Drawing, Outline, Shape, ellipse, outline, rectangle
 
 _COLUMN = "region_shape_attributes"
@@ -105,18 +105,18 @@ def read(content: Any, path: Path, attribute: str | None = None) -> Annotations:
     left_out: Counter[str] = Counter()
     drawings: dict[str, Drawing] = {}
     for image in images:
-        name = base_name(image.filename)
+        file = base_name(image.filename)
         shapes = []
         for number, region in enumerate(image.regions, 1):
-            place = f"{path}: {name}, region {number}"
+            place = f"{path}: {file}, region {number}"
             area = _area(region.shape_attributes, place)
             if area is None:
                 left_out[region.shape_attributes.name] += 1
             else:
                 shapes.append(Shape(_class(region.region_attributes, attribute, place), (area,)))
-        if name in drawings:
-            raise DataError(f"{path}: holds two images called {name}; leave one of them")
-        drawings[name] = Drawing(name, tuple(shapes))
+        if file in drawings:
+            raise DataError(f"{path}: holds two images called {file}; leave one of them")
+        drawings[file] = Drawing(file, tuple(shapes))
     names = {shape.name for drawing in drawings.values() for shape in drawing.shapes if shape.name}
     if attribute and regions and not any(attribute in region for region in regions):
         known = sorted({key for region in regions for key in region})
@@ -170,11 +170,10 @@ def _class(attributes: dict[str, Any], attribute: str | None, place: str) -> str
         if len(ticked) > 1:
             raise DataError(f"{place}: is {' and '.join(ticked)} at once; expected one class, so choose one")
         value = ticked[0] if ticked else None
-    if value is not None and not isinstance(value, str | int):
-        raise DataError(
-            f"{place}: names its class by {value!r}; expected text, so mend the region's {attribute}"
-        )
-    return str(value).strip() or None if value is not None else None
+    try:
+        return name(value)
+    except ValueError as error:
+        raise DataError(f"{place}: its {attribute} {error}; mend it there") from None
 
 
 def _area(shape: Any, place: str) -> Outline | None:

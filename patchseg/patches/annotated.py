@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from patchseg.errors import DataError
-from patchseg.imaging import SUFFIXES, open_image
+from patchseg.imaging import SUFFIXES, open_image, raster
 from patchseg.labels.annotations import SUFFIXES as ANNOTATION_SUFFIXES
 from patchseg.labels.annotations import annotation_files, read_annotations
 from patchseg.labels.content import base_name
@@ -91,6 +91,7 @@ def find_drawn(
         progress.say(f"{annotations}: does not list {_some([path.name for path in unlisted])}; {what}")
         if data.unlisted == "empty":
             found |= {path: _Entry(files[0], Drawing(path.name, ())) for path in unlisted}
+    _tell_turned([path for path, entry in found.items() if not entry.drawing.size], progress)
     pairs = []
     for path in paths:
         try:
@@ -170,6 +171,17 @@ def _tell_suffixes(annotations: Path, entries: list[_Entry], matched: _Matched, 
     ]
     if renamed:
         progress.say(f"{annotations}: lists {_some(renamed)}; taken for the same")
+
+
+def _tell_turned(paths: list[Path], progress: Progress) -> None:
+    """Say which images, whose size no file states, EXIF turns: some programs draw on them before, some after that."""
+    turned = [
+        path.name for path in paths if path.suffix.lower() in raster.SUFFIXES and raster.orientation(path) > 1
+    ]
+    if turned:
+        progress.say(
+            f"{_some(turned)}: turned upright by EXIF, and so is taken what is drawn; look at the masks"
+        )
 
 
 def _grouped(pairs: Iterable[tuple[str, Value]]) -> dict[str, list[Value]]:

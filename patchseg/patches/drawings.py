@@ -4,6 +4,7 @@ The verb `import` writes them as image files.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,6 +116,9 @@ def name_drawings(
     for file in listed:
         for line in notes(file, classes, values[file.path]):
             progress.say(line)
+    for one, other in itertools.combinations(classes.names, 2):
+        if one.casefold() == other.casefold():
+            progress.say(f"classes {one} and {other} differ only in capitals; if they are one, rename them")
     blank = sum(not pair.drawn.drawing.shapes for pair in pairs if pair.drawn)
     if blank:
         progress.say(f"{counted(blank, 'image')} without a shape, all {data.unlabeled}")

@@ -261,3 +261,16 @@ def test_thirty_thousand_corners_are_read_quickly(tmp_path):
     begun = time.perf_counter()
     assert len(read_annotation_file(path).drawings[0].shapes[0].parts[0].rings[0]) == 30_000
     assert time.perf_counter() - begun < 10
+
+
+ESCAPED = json.dumps({"a": "\ud800"})[6:-1]
+
+
+@pytest.mark.parametrize("old", ["cell", "kind", "a.png", "polygon"])
+@pytest.mark.parametrize("name", ["via", "labelme", "coco", "geojson"])
+def test_half_a_character_never_breaks_the_reader(tmp_path, name, old):
+    text = json.dumps(GOOD[name])
+    use(text.replace(json.dumps(old), ESCAPED), tmp_path)
+    if old == "cell":
+        with pytest.raises(DataError):
+            read_annotation_file(placed(text.replace('"cell"', ESCAPED), tmp_path))

@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field
 
 from patchseg.errors import DataError
-from patchseg.labels.content import Part, Pixel, parse_json, read_content, understood
+from patchseg.labels.content import Part, Pixel, name, parse_json, read_content, understood
 
 
 class Ring(Part):
@@ -79,3 +79,9 @@ def test_long_input_is_cut_short_in_the_error():
 def test_what_is_not_asked_for_is_passed_over():
     tree = json.loads('{"corners": [[0, 1]], "imageData": "...", "version": 5}')
     assert understood(Ring, tree, "a.json").corners == [(0.0, 1.0)]
+
+
+@pytest.mark.parametrize("value", [1.5, ["a"], {"a": 1}, "a\nb", "\ud800", "x" * 101])
+def test_what_cannot_be_shown_is_no_name(value):
+    with pytest.raises(ValueError, match=r"^is .*; expected"):
+        name(value)

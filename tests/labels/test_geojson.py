@@ -115,7 +115,7 @@ def test_a_file_without_features_says_that_nothing_is_drawn(read):
             "features.0.geometry.Polygon.coordinates.0.0.1 does not fit: field required",
         ),
         (tumor() | {"geometry": {"type": "Circle"}}, "features.0.geometry does not fit: input tag 'Circle'"),
-        (feature([SQUARE], classification=[1]), "feature 1: names its class by [1]; expected text"),
+        (feature([SQUARE], classification=[1]), "feature 1: its classification is [1]; expected text"),
         ({"type": "FeatureCollection"}, "features does not fit: field required"),
     ],
 )

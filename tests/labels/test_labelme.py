@@ -1,13 +1,18 @@
 import base64
 import io
+import json
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from patchseg.errors import DataError, UsageError
+from patchseg.imaging import Box
+from patchseg.labels.annotations import read_annotation_file
 
 
 def shape(points, kind="polygon", label="cell", **more):
@@ -124,3 +129,16 @@ def test_labels_are_the_classes_so_no_attribute_can_be_chosen(read):
         UsageError, match=r"data\.attribute: .*a\.json is LabelMe, whose labels are the classes"
     ):
         read(labelme(), attribute="kind")
+
+
+@given(st.integers(8, 80), st.binary(min_size=1, max_size=4))
+def test_a_damaged_mask_is_a_sentence_or_a_shape(tmp_path_factory, start, data):
+    good = base64.b64decode(png([[1, 0, 0], [0, 0, 1]]))
+    mask = base64.b64encode(good[:start] + data + good[start + len(data) :]).decode()
+    path = tmp_path_factory.mktemp("mask") / "a.json"
+    path.write_text(json.dumps(labelme(shape([[2, 1], [4, 2]], "mask", mask=mask))))
+    try:
+        (part,) = only(read_annotation_file(path)).parts
+    except DataError:
+        return
+    assert part.box == Box(1, 2, 2, 3)

@@ -186,7 +186,7 @@ def test_a_checkbox_names_the_class_when_one_is_ticked(read):
             via(region({"name": "circle", "cx": 1, "cy": 1, "r": -1})),
             "images.a.png100.regions.0.shape_attributes.circle.r does not fit",
         ),
-        (via(region(kind=["bug"])), "a.png, region 1: names its class by ['bug']; expected text"),
+        (via(region(kind=["bug"])), 'a.png, region 1: its kind is ["bug"]; expected text'),
         (via(size=1) | via(size=2), "holds two images called a.png; leave one of them"),
         (
             {"a": {"filename": 7, "regions": []}},

@@ -129,6 +129,20 @@ def test_what_is_not_among_the_images_is_said_and_left_out(folder):
     ]
 
 
+def test_images_that_exif_turns_are_said_where_no_size_tells_how_they_were_drawn_on(folder):
+    picture = Image.new("RGB", (8, 10))
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    for name in "ab":
+        (folder / f"images/{name}.png").unlink()
+        picture.save(folder / f"images/{name}.jpg", exif=exif if name == "a" else b"")
+    labelme(folder / "json", "a.jpg", "a.json")
+    labelme(folder / "json", "b.jpg", "b.json")
+    heard = Heard()
+    found(folder, folder / "json", heard)
+    assert heard.lines == ["a.jpg: turned upright by EXIF, and so is taken what is drawn; look at the masks"]
+
+
 # What does not fit
 
 

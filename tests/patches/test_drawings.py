@@ -179,6 +179,13 @@ def test_names_that_are_no_class_are_told_for_all_files(folder):
     ]
 
 
+def test_names_that_differ_only_in_capitals_are_said(folder):
+    draw(folder, "b", square("Crack", 0, 0, 4))
+    heard = Heard()
+    run(folder, heard)
+    assert "classes crack and Crack differ only in capitals; if they are one, rename them" in heard.lines
+
+
 def test_drawn_and_painted_masks_in_one_set_need_given_classes(folder):
     pairs = [Pair("a", folder / "images/a.png", folder / "images/a.png")]
     with pytest.raises(UsageError, match=r"data\.classes: must be given where some masks are drawn"):
