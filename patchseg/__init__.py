@@ -1,6 +1,6 @@
 """patchseg learns to segment images from a handful of labelled ones.
 
-Every verb of the command line is a function here: `synth`, `prepare`, `train`, `infer`, `evaluate`, `report`, `demo`.
+Every verb of the command line is a function here: `synth`, `check`, `prepare`, `train`, `infer`, `evaluate`, `report`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "synth": "patchseg.synth",
+    "check": "patchseg.patches.doctor.checkup",
     "prepare": "patchseg.patches.prepare",
     "train": "patchseg.training.train",
     "infer": "patchseg.inference.infer",
@@ -48,6 +49,7 @@ __all__ = [
     "SynthParameters",
     "TrainParameters",
     "__version__",
+    "check",
     "demo",
     "evaluate",
     "infer",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         TrainParameters,
         load,
     )
+    from patchseg.patches.doctor.checkup import check
     from patchseg.patches.prepare import prepare
     from patchseg.progress import Progress
     from patchseg.synth import synth

@@ -18,6 +18,7 @@ from patchseg.errors import Interrupted, PatchsegError, did_you_mean
 VERBS = {
     "demo": "The whole job on synthetic images, in minutes.",
     "synth": "Make synthetic images of lines and ellipses.",
+    "check": "Find everything wrong with images and masks.",
     "prepare": "Cut patches out of images and masks.",
     "train": "Train a U-Net on patches.",
     "infer": "Segment whole images by overlapping tiles.",

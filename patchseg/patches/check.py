@@ -1,4 +1,7 @@
-"""Everything wrong with a data set, found before anything is cut and listed in one go."""
+"""Everything that makes a data set unusable, found before anything is cut and listed in one go.
+
+`prepare` refuses what is found here; `doctor` tells the same and looks for causes, and for what is usable but doubtful.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,10 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from patchseg.errors import DataError, listing
-from patchseg.imaging import Box, open_image, open_raw, raster
+from patchseg.imaging import Box, ImageSource, open_image, open_raw
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes
 from patchseg.labels.derive import Survey, derive, survey
+from patchseg.patches.doctor.sizes import mismatch
+from patchseg.patches.encoding import unknown
 from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress
 
@@ -60,15 +65,16 @@ def inspect(
     for pair in pairs:
         assert pair.mask is not None
         image, mask = _note(_image, pair.image, wrong), _note(_mask, pair.mask, wrong)
-        if image is not None and mask is not None and image.shape[:2] != mask.shape[:2]:
-            wrong.append(_mismatch(image, mask))
+        if image is not None and mask is not None:
+            finding = mismatch(image.path, image.shape[:2], mask.path, mask.shape[:2])
+            wrong += [str(finding)] if finding else []
         images += [image] if image is not None else []
         surveys += [mask.survey] if mask is not None else []
         progress.step()
     progress.stop()
-    wrong += _strangers(images)
+    wrong += strangers([(image.path, image.shape[2], image.dtype) for image in images])
     if classes is not None:
-        wrong += _unknown(surveys, classes)
+        wrong += [told for survey in surveys if (told := unknown(survey, classes))]
     if wrong:
         raise DataError(listing(wrong))
     return Inspection(
@@ -84,6 +90,17 @@ def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
     raise DataError(
         f"{path}: holds NaN or infinity, first at row {top + row}, column {column}; expected finite numbers, so fill them in"
     )
+
+
+def require_labels(mask: ImageSource, path: Path) -> None:
+    """Raise a `DataError` where an open mask can hold neither indices nor colours."""
+    channels = mask.shape[2]
+    if channels == 2 or channels > 4:
+        raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")
+    if channels >= 3 and mask.dtype != np.uint8:
+        raise DataError(
+            f"{path}: holds colours of {mask.dtype}; expected 8 bits, so save it as uint8 or as indices"
+        )
 
 
 def _note(look: Callable[[Path], Found], path: Path, wrong: list[str]) -> Found | None:
@@ -108,54 +125,20 @@ def _image(path: Path) -> _Image:
 def _mask(path: Path) -> _Mask:
     """List what a mask holds."""
     with open_raw(path) as mask:
-        channels = mask.shape[2]
-        if channels == 2 or channels > 4:
-            raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")
-        if channels >= 3 and mask.dtype != np.uint8:
-            raise DataError(
-                f"{path}: holds colours of {mask.dtype}; expected 8 bits, so save it as uint8 or as indices"
-            )
+        require_labels(mask, path)
         return _Mask(path, mask.shape, survey(mask, path))
 
 
-def _mismatch(image: _Image, mask: _Mask) -> str:
-    """Tell two sizes that differ, and whether EXIF is why."""
-    size = "{} x {}".format(*mask.shape[:2])
-    text = f"{mask.path}: is {size} pixels, its image {image.path} is {{}} x {{}}".format(*image.shape[:2])
-    turned = raster.orientation(image.path) >= 5 or raster.orientation(mask.path) >= 5
-    if turned and image.shape[:2] == mask.shape[1::-1]:
-        return (
-            f"{text} once turned upright by its EXIF orientation; save the mask upright, or both without EXIF"
-        )
-    return f"{text}; rows x columns must be equal, so save the mask at the image's size"
+def strangers(images: Sequence[tuple[Path, int, np.dtype[Any]]]) -> list[str]:
+    """Name the images whose channels or dtype differ from the first one's.
 
-
-def _strangers(images: list[_Image]) -> list[str]:
-    """Name the images whose channels or dtype differ from the first one's."""
+    Args:
+        images: Path, channels and dtype of each.
+    """
     first = images[0] if images else None
     return [
-        f"{image.path}: has {image.shape[2]} channels of {image.dtype}, {first.path} has {first.shape[2]} of {first.dtype}; "
+        f"{path}: has {channels} channels of {dtype}, {first[0]} has {first[1]} of {first[2]}; "
         "expected all alike, so convert one kind to the other"
-        for image in images
-        if first is not None and (image.shape[2], image.dtype) != (first.shape[2], first.dtype)
+        for path, channels, dtype in images
+        if first is not None and (channels, dtype) != first[1:]
     ]
-
-
-def _unknown(surveys: list[Survey], classes: Classes) -> list[str]:
-    """Name the masks with values or colours that no class has."""
-    mistakes = []
-    for s in surveys:
-        values = np.array(sorted(s.values))
-        palette = None
-        if s.kind == "color":
-            pixels = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8)[None]
-        else:
-            pixels = values[None, :, None]
-            palette = np.zeros((256, 3), np.uint8)
-            for value, color in s.colors:
-                palette[value] = (color >> 16, color >> 8 & 255, color & 255)
-        try:
-            classes.encode(pixels, s.path, palette if s.kind == "palette" else None)
-        except DataError as error:
-            mistakes.append(str(error))
-    return mistakes

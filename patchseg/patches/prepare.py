@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,17 +55,21 @@ def prepare(
     progress = progress or Progress()
     output = Path(parameters.output)
     refuse_existing([output], overwrite=overwrite)
-    pairs, held_out, mistakes = _all_pairs(images, masks, parameters)
+    pairs, held_out, mistakes = all_pairs(images, masks, parameters)
     group = groups([p.name for p in pairs], parameters.group) + [p.name for p in held_out]
     classes = Classes.of(data.classes) if data.classes else None
-    inspection = inspect(pairs + held_out, classes, progress, mistakes=mistakes)
+    try:
+        inspection = inspect(pairs + held_out, classes, progress, mistakes=mistakes)
+    except DataError as error:
+        words = " ".join(shlex.quote(str(path)) for path in (images, masks) if path is not None)
+        raise DataError(f"{error}\nlikely causes, and doubts besides: patchseg check {words}") from None
     if data.classes is None:
         progress.say(f"classes (from the masks): {inspection.classes}")
         if IGNORE in inspection.classes.values:
             progress.say(
                 "  the masks hold 0 and 255 only, so 255 is class 1; list data.classes to have it ignored"
             )
-    regions = _regions(group[: len(pairs)], inspection, parameters)
+    regions = sides_of(group[: len(pairs)], inspection.shapes, parameters)
     _tell(regions, inspection, parameters, output, progress)
     with (
         whole(output) as part,
@@ -88,7 +93,7 @@ def prepare(
     return output
 
 
-def _all_pairs(
+def all_pairs(
     images: Path | str, masks: Path | str | None, parameters: PrepareParameters
 ) -> tuple[list[Pair], list[Pair], list[str]]:
     """Return the pairs to train on (and split), those given for validation, and what is wrong with either."""
@@ -118,11 +123,21 @@ def _pairs(images: Path, masks: Path | str | None) -> tuple[list[Pair], list[str
     raise UsageError(f"{images}: is neither a folder of images nor a list file; check the path")
 
 
-def _regions(group: list[str], inspection: Inspection, parameters: PrepareParameters) -> list[Region]:
-    """Decide the side of every image, or of its blocks; those beyond the groups are given for validation."""
+def sides_of(group: list[str], sizes: list[tuple[int, int]], parameters: PrepareParameters) -> list[Region]:
+    """Decide the side of every image, or of its blocks; those beyond the groups are given for validation.
+
+    Args:
+        group: The group of each image that is to be split.
+        sizes: (H, W) of all images.
+        parameters: How they are split.
+
+    Raises:
+        UsageError: The patch is larger than every image.
+        DataError: There is nothing to split.
+    """
     shapes = [
         (scaled_length(height, parameters.scale), scaled_length(width, parameters.scale))
-        for height, width in inspection.shapes
+        for height, width in sizes
     ]
     largest = max(shapes, key=max)
     if parameters.patch > max(largest):

@@ -40,7 +40,9 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
     lines = run("-h").out.splitlines()
     start = lines.index("Commands, in the order of the work:")
     listed = [line.split()[0] for line in lines[start + 1 :] if line.strip()]
-    assert listed == ["demo", "synth", "prepare", "train", "infer", "evaluate", "report", "parameters"]
+    assert listed == [
+        "demo", "synth", "check", "prepare", "train", "infer", "evaluate", "report", "parameters",
+    ]  # fmt: skip
 
 
 def test_every_file_with_a_command_is_a_verb():

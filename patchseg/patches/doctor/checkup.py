@@ -1,0 +1,243 @@
+"""The verb `check`: images and masks -> everything that is wrong with them, in one go."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from patchseg.errors import DataError, PatchsegError
+from patchseg.imaging import SUFFIXES, ImageSource, open_image, open_raw
+from patchseg.imaging.files import refuse_existing, whole
+from patchseg.imaging.scale import reduced
+from patchseg.labels.classes import Classes
+from patchseg.parameters import DataParameters, PrepareParameters
+from patchseg.patches.doctor import balance, pictures, placement, sizes, twins, values
+from patchseg.patches.doctor.facts import (
+    LONGEST,
+    ImageFacts,
+    MaskFacts,
+    labels_of,
+    of_image,
+    of_mask,
+)
+from patchseg.patches.doctor.finding import Finding, gathered
+from patchseg.patches.doctor.placement import Agreement
+from patchseg.patches.doctor.report import ClassShare, Report, Sample
+from patchseg.patches.pairs import Pair
+from patchseg.patches.prepare import all_pairs, sides_of
+from patchseg.patches.split import Region, groups
+from patchseg.progress import Progress
+
+# Of other programs: what looks like an image to its owner, and is not read.
+_OTHERS = {".jp2", ".heic", ".czi", ".nd2", ".lif", ".svs", ".ndpi", ".dcm", ".nii", ".gz", ".mat", ".exr", ".tga",
+           ".psd", ".dng", ".cr2", ".nef", ".vsi", ".ims", ".lsm", ".mrc", ".dm3", ".dm4", ".avif", ".jxl"}  # fmt: skip
+
+
+class Examined(NamedTuple):
+    """What was learned of one pair."""
+
+    pair: Pair
+    image: ImageFacts | None
+    mask: MaskFacts | None
+    signature: placement.Grid | None
+    agreement: Agreement | None
+
+
+def check(
+    images: Path | str,
+    masks: Path | str | None = None,
+    *,
+    parameters: PrepareParameters = PrepareParameters(),
+    data: DataParameters = DataParameters(),
+    html: Path | str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Find everything that is wrong with a data set, before it is trained on.
+
+    Args:
+        images: Folder of images, or a list file with an `image mask` pair a line.
+        masks: Folder of masks; None with a list file.
+        parameters: Those that `prepare` will be given: the patch, the split and the seed matter.
+        data: The classes, where they are not to be derived from the masks.
+        html: A page to write: findings, classes, images with their masks.
+        overwrite: Whether an existing page may be replaced.
+        progress: Told what happens.
+
+    Returns:
+        The findings, the worst first, and what the data set is.
+
+    Raises:
+        UsageError: Folders or parameters do not work, or the page cannot be written.
+    """
+    progress = progress or Progress()
+    if html is not None:
+        refuse_existing([Path(html)], overwrite=overwrite)
+    pairs, held_out, mistakes = all_pairs(images, masks, parameters)
+    group = groups([pair.name for pair in pairs], parameters.group)
+    given = Classes.of(data.classes) if data.classes else None
+    findings = [Finding.told("pairing", mistake) for mistake in mistakes]
+    findings += _unread(Path(images), Path(masks) if masks else None)
+    examined = list(_examine_all([*pairs, *held_out], parameters, findings, progress))
+    report = _report(examined, group, given, parameters, findings)
+    if html is not None:
+        from patchseg.patches.doctor.page import report_html
+
+        with whole(Path(html)) as part:
+            part.write_text(report_html(report, progress), encoding="utf-8")
+    return report
+
+
+def _report(
+    examined: list[Examined],
+    group: list[str],
+    given: Classes | None,
+    parameters: PrepareParameters,
+    findings: list[Finding],
+) -> Report:
+    """Hold the facts of all pairs together."""
+    sides = _sides(examined, group, parameters, findings)
+    images = [e.image for e in examined if e.image]
+    masks = [e.mask for e in examined if e.mask]
+    classes, wrong = values.judge(masks, given)
+    findings += wrong
+    findings += pictures.judge(images)
+    findings += sizes.smaller_than_patch(
+        [(image.path, image.shape[:2]) for image in images], patch=parameters.patch, scale=parameters.scale
+    )
+    findings += sizes.turned_alone(
+        [(e.image.path, e.image.orientation, e.mask.path, e.mask.orientation) for e in examined
+         if e.image and e.mask and e.image.shape[:2] == e.mask.size]
+    )  # fmt: skip
+    findings += twins.judge([_portrait(e, side) for e, side in zip(examined, sides, strict=True) if e.image])
+    findings += placement.judge([(e.mask.path, e.agreement) for e in examined if e.mask and e.agreement])
+    census = None
+    if classes is not None:
+        census = balance.take(
+            [(e.mask, side) for e, side in zip(examined, sides, strict=True) if e.mask], classes
+        )
+        findings += balance.judge(census, classes)
+    kind = (images[0].shape[2], str(images[0].dtype)) if images else None
+    return Report(
+        gathered(findings),
+        classes,
+        _shares(census, classes),
+        _samples(examined, sides, census),
+        kind,
+        parameters.patch,
+    )
+
+
+def _examine_all(
+    pairs: list[Pair], parameters: PrepareParameters, findings: list[Finding], progress: Progress
+) -> Iterator[Examined]:
+    """Look at one pair after the other; what cannot be read joins the findings."""
+    progress.start("checking", len(pairs))
+    every = -(-len(pairs) // placement.MOST)
+    for number, pair in enumerate(pairs):
+        yield _examine(pair, number, parameters, findings, compared=number % max(1, every) == 0)
+        progress.step()
+    progress.stop()
+
+
+def _examine(
+    pair: Pair, number: int, parameters: PrepareParameters, findings: list[Finding], *, compared: bool
+) -> Examined:
+    """Read an image and its mask once each, side by side."""
+    assert pair.mask is not None
+    image = mask = signature = agreement = gray = labels = None
+    try:
+        with open_image(pair.image) as source:
+            image, gray = of_image(source, pair.image), _gray(source)
+            signature = twins.signature(gray)
+    except DataError as error:
+        findings.append(_unreadable(error, pair.image))
+    try:
+        with open_raw(pair.mask) as source:
+            patch = max(1, round(parameters.patch / parameters.scale))
+            mask = of_mask(source, pair.mask, patch=patch, seed=parameters.seed, number=number)
+            labels = labels_of(reduced(source, LONGEST, labels=True), pair.mask)
+    except DataError as error:
+        findings.append(_unreadable(error, pair.mask))
+    if image and mask and gray is not None and labels is not None:
+        wrong = sizes.mismatch(image.path, image.shape[:2], mask.path, mask.size)
+        findings += [wrong] if wrong else []
+        if compared and not wrong:
+            agreement = placement.measure(gray, labels, step=max(image.shape[:2]) / max(gray.shape))
+    return Examined(pair, image, mask, signature, agreement)
+
+
+def _gray(source: ImageSource) -> placement.Grid:
+    return np.asarray(reduced(source, LONGEST).astype(np.float32).mean(axis=2))
+
+
+def _unreadable(error: DataError, path: Path) -> Finding:
+    kind = "finite" if "NaN" in str(error) else "unreadable"
+    return Finding.told(kind, str(error), path)
+
+
+def _unread(*folders: Path | None) -> Iterator[Finding]:
+    """Name files that their owner may take for images, and that are passed over."""
+    for folder in dict.fromkeys(folders):
+        if folder is not None and folder.is_dir():
+            files = sorted(f for f in folder.iterdir() if f.suffix.lower() in _OTHERS - set(SUFFIXES))
+            for file in files:
+                yield Finding(
+                    "unread", "warning", (file,), f"is passed over, because {file.suffix} is not read",
+                    f"convert it, such as to TIFF, if it belongs to the data ({' '.join(SUFFIXES)} are read)",
+                )  # fmt: skip
+
+
+def _sides(
+    examined: list[Examined], group: list[str], parameters: PrepareParameters, findings: list[Finding]
+) -> list[frozenset[str]]:
+    """Return on which sides of prepare's split each pair would be; none where that cannot be told."""
+    shapes = [e.image.shape[:2] for e in examined if e.image]
+    none = [frozenset[str]()] * len(examined)
+    if not shapes:
+        return none
+    # An image that cannot be read has a side too, which depends on its name, not on its size.
+    filled = [e.image.shape[:2] if e.image else shapes[0] for e in examined]
+    try:
+        regions: list[Region] = sides_of(group, filled, parameters)
+    except PatchsegError as error:
+        findings.append(Finding.told("split", str(error)))
+        return none
+    return [frozenset(r.side for r in regions if r.image == number) for number in range(len(examined))]
+
+
+def _portrait(examined: Examined, sides: frozenset[str]) -> twins.Portrait:
+    image, mask = examined.image, examined.mask
+    assert image is not None
+    several = mask is not None and len(mask.survey.values) > 1
+    return twins.Portrait(
+        image.path, image.digest, examined.signature, mask.path if mask else None,
+        mask.digest if mask and several else None, sides,
+    )  # fmt: skip
+
+
+def _shares(census: balance.Census | None, classes: Classes | None) -> tuple[ClassShare, ...]:
+    if census is None or classes is None or not census.masks:
+        return ()
+    chances = census.chance.mean(axis=0)
+    return tuple(
+        ClassShare(name, color, float(share), int(images), float(chance))
+        for name, color, share, images, chance in zip(
+            classes.names, classes.colors, census.share, census.images, chances, strict=True
+        )
+    )
+
+
+def _samples(
+    examined: list[Examined], sides: list[frozenset[str]], census: balance.Census | None
+) -> tuple[Sample, ...]:
+    rows = {} if census is None else {m.path: row for m, row in zip(census.masks, census.pixels, strict=True)}
+    samples = []
+    for e, side in zip(examined, sides, strict=True):
+        row = rows.get(e.mask.path) if e.mask else None
+        shares = None if row is None else tuple(float(pixels) for pixels in row / max(1, row.sum()))
+        size = e.image.shape[:2] if e.image else None
+        assert e.pair.mask is not None
+        samples.append(Sample(e.pair.name, e.pair.image, e.pair.mask, size, "+".join(sorted(side)), shares))
+    return tuple(samples)
