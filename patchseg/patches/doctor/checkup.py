@@ -100,12 +100,15 @@ def _report(
     sides = _sides(examined, group, parameters, findings)
     images = [e.image for e in examined if e.image]
     masks = [e.mask for e in examined if e.mask]
-    classes, wrong = values.judge(masks, given)
+    classes, wrong = values.judge(masks, given, images)
     findings += wrong
     findings += pictures.judge(images)
-    findings += sizes.smaller_than_patch(
-        [(image.path, image.shape[:2]) for image in images], patch=parameters.patch, scale=parameters.scale
-    )
+    if any(sides):  # else no patch fits into any image, which is told
+        findings += sizes.smaller_than_patch(
+            [(image.path, image.shape[:2]) for image in images],
+            patch=parameters.patch,
+            scale=parameters.scale,
+        )
     findings += sizes.turned_alone(
         [(e.image.path, e.image.orientation, e.mask.path, e.mask.orientation) for e in examined
          if e.image and e.mask and e.image.shape[:2] == e.mask.size]
@@ -113,9 +116,16 @@ def _report(
     findings += twins.judge([_portrait(e, side) for e, side in zip(examined, sides, strict=True) if e.image])
     findings += placement.judge([(e.mask.path, e.agreement) for e in examined if e.mask and e.agreement])
     census = None
+    # Masks whose values are wrong would be called empty and their classes rare, too.
+    blamed = {file for finding in wrong if finding.severity == "error" for file in finding.files}
     if classes is not None:
         census = balance.take(
-            [(e.mask, side) for e, side in zip(examined, sides, strict=True) if e.mask], classes
+            [
+                (e.mask, side)
+                for e, side in zip(examined, sides, strict=True)
+                if e.mask and e.mask.path not in blamed
+            ],
+            classes,
         )
         findings += balance.judge(census, classes)
     kind = (images[0].shape[2], str(images[0].dtype)) if images else None

@@ -3,6 +3,7 @@
 Files are read by bands of rows, one pair at a time, so that neither many images nor large ones fill the memory.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ class ImageFacts(NamedTuple):
         dtype: Of its pixels.
         low: Least value of each channel.
         high: Greatest value of each channel.
+        levels: Distinct values of the first channel, in a sample of its rows.
         at_top: Share of the samples that have the greatest value of all.
         digest: Of shape, dtype and pixels.
         pixel_size: Height and width of a pixel in micrometres, where the file tells.
@@ -47,6 +49,7 @@ class ImageFacts(NamedTuple):
     dtype: np.dtype[Any]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    levels: int
     at_top: float
     digest: bytes
     pixel_size: tuple[float, float] | None
@@ -107,7 +110,7 @@ def of_image(source: ImageSource, path: Path) -> ImageFacts:
         tally.add(pixels)
         digest.update(pixels.data)
     return ImageFacts(
-        path, source.shape, source.dtype, tuple(tally.low.tolist()), tuple(tally.high.tolist()), tally.at_top(),
+        path, source.shape, source.dtype, tuple(tally.low.tolist()), tuple(tally.high.tolist()), tally.levels, tally.at_top(),
         digest.digest(), pixel_size(path), raster.orientation(path),
     )  # fmt: skip
 
@@ -175,9 +178,17 @@ def between(labels: NDArray[Any]) -> float:
     rare = (counts < _RARE * labels.size)[numbers.reshape(labels.shape)]
     if len(values) < 3 or not rare.any():
         return 0.0
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(labels, 2, mode="edge"), (5, 5))
-    lower, higher = around.min(axis=(2, 3)) < labels, around.max(axis=(2, 3)) > labels
+    lower = _extreme(labels, np.minimum) < labels
+    higher = _extreme(labels, np.maximum) > labels
     return float((lower & higher)[rare].mean())
+
+
+def _extreme(labels: NDArray[Any], choose: np.ufunc) -> NDArray[Any]:
+    """Return the least or greatest label within two pixels of each, (h, w)."""
+    (height, width), padded = labels.shape, np.pad(labels, 2, mode="edge")
+    rows = functools.reduce(choose, [padded[start : start + height] for start in range(5)])
+    result: NDArray[Any] = functools.reduce(choose, [rows[:, start : start + width] for start in range(5)])
+    return result
 
 
 def random_boxes(height: int, width: int, patch: int, generator: np.random.Generator) -> list[Box]:
@@ -208,7 +219,7 @@ class _Tally:
 
     def __init__(self, channels: int) -> None:
         self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
-        self._top, self._count, self._all = -np.inf, 0, 0
+        self._top, self._count, self._all, self.levels = -np.inf, 0, 0, 0
 
     def add(self, pixels: Array) -> None:
         """Count the samples of a band (h, w, C)."""
@@ -219,6 +230,7 @@ class _Tally:
             self._top, self._count = top, 0
         self._count += int((pixels == self._top).sum())
         self._all += pixels.size
+        self.levels = max(self.levels, len(np.unique(pixels[::8, :, 0])))
 
     def at_top(self) -> float:
         """Return the share of samples that have the greatest value."""

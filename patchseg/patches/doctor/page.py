@@ -110,8 +110,8 @@ def _classes(report: Report) -> Html | None:
         element("h2", "Classes"),
         table(["class", "of the pixels", "images", f"in a patch of {report.patch}"], rows, label="classes"),
         element(
-            "p", "The chance is that of a patch cut anywhere in an image, all images alike, to hold at least a pixel of "
-            "the class; it is estimated from random patches. prepare centres a share of its patches on a class "
+            "p", "The last column is the chance that a patch cut anywhere in an image, all images alike, holds the class at "
+            "all, estimated from random patches. prepare centres a share of its patches on a class "
             "(--foreground), so that rare ones are seen more often.", class_="note",
         ),
     )  # fmt: skip
@@ -171,7 +171,7 @@ def _sample(sample: Sample, report: Report) -> Html:
         "article",
         element("h3", sample.name, element("span", _about(sample))),
         element("div", *_pictures(sample, report.classes), class_="pictures", style="--count: 2"),
-        element("p", _shares(sample, report.classes), class_="note") if sample.shares else None,
+        _shares(sample, report.classes) if sample.shares else None,
         element("ul", *marks, class_="marks") if marks else None,
         class_="sample",
     )
@@ -183,10 +183,10 @@ def _about(sample: Sample) -> str:
     return f"{size}, {sides[sample.side]}" if sample.side in sides else size
 
 
-def _shares(sample: Sample, classes: Classes | None) -> str:
-    names = classes.names if classes else ()
-    parts = zip(names, sample.shares or (), strict=False)
-    return ", ".join(f"{name} {percent(share)}" for name, share in parts if share)
+def _shares(sample: Sample, classes: Classes | None) -> Html:
+    named = zip(classes.names if classes else (), sample.shares or (), strict=False)
+    parts = [element("span", f"{name} {percent(share)}") for name, share in named if share]
+    return element("p", *parts, class_="note shares")
 
 
 def _pictures(sample: Sample, classes: Classes | None) -> Iterator[Html]:

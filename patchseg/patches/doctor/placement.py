@@ -7,7 +7,6 @@ it agrees as well with the opposite one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from patchseg.imaging.scale import weights
 from patchseg.imaging.source import Array
-from patchseg.patches.doctor.finding import Finding
+from patchseg.patches.doctor.finding import Finding, Severity
 
 MOST = 400  # pairs that are measured; more tell nothing new
 REACH = 24  # pixels of a thumbnail that a shift is looked for
@@ -28,6 +27,7 @@ _FRAME = 4  # pixels at the border of an image that are left out
 _CURE = "look at them together (--html), and export the mask again"
 
 Grid = NDArray[np.float32]
+Scores = NDArray[np.float64]
 
 TURNS: dict[str, Callable[[Array], Array]] = {
     "flipped left-right": lambda mask: mask[:, ::-1],
@@ -59,6 +59,14 @@ class Agreement(NamedTuple):
     square: bool
 
 
+class Move(NamedTuple):
+    """A place where masks fit better: how well, how they get there, and which masks can at all (None: any)."""
+
+    score: float
+    how: str
+    fit: NDArray[np.bool_] | None = None
+
+
 def measure(gray: Grid, labels: Array, *, step: float = 1.0) -> Agreement | None:
     """Measure one pair; None where there are no edges, or hardly an outline.
 
@@ -87,11 +95,21 @@ def judge(pairs: Sequence[tuple[Path, Agreement]]) -> Iterator[Finding]:
     """
     if not pairs:
         return
-    turned = list(_turned(pairs))
-    known = {file for finding in turned for file in finding.files}
-    rest = [(path, agreement) for path, agreement in pairs if path not in known]
-    for finding in [*turned, *(_shifted(rest) if len(rest) >= _SOME else ())]:
-        yield finding if len(pairs) > _SOME else replace(finding, severity="warning")
+    kept, turns = _scores([agreement for _, agreement in pairs])
+    maps = np.stack([agreement.shifts for _, agreement in pairs])
+    steps = np.array([agreement.step for _, agreement in pairs])
+    together = [_turned(kept, turns), _shifted(maps, float(np.median(steps)))]
+    best = max((move for move in together if move), key=lambda move: move.score, default=None)
+    if best is not None:
+        fit = np.ones(len(pairs), bool) if best.fit is None else best.fit
+        files = tuple(path for (path, _), is_fit in zip(pairs, fit, strict=True) if is_fit)
+        yield _misplaced(files, best.how, sure=len(pairs) > _SOME)
+        return
+    turned, moved = _turned_alone(kept, turns), _movedalone(maps, steps)
+    for number in sorted(turned.keys() | moved.keys()):
+        both = [moves[number] for moves in (turned, moved) if number in moves]
+        move = max(both, key=lambda move: move.score)
+        yield _misplaced((pairs[number][0],), move.how, sure=len(pairs) > _SOME)
 
 
 def outlines(labels: Array) -> NDArray[np.bool_]:
@@ -137,25 +155,28 @@ def resized(pixels: Grid, side: int) -> Grid:
     return np.asarray(weights(0, side, height, side) @ pixels @ weights(0, side, width, side).T)
 
 
-def _turned(pairs: Sequence[tuple[Path, Agreement]]) -> Iterator[Finding]:
-    """Compare each mask with its flips and turns."""
-    kept, turns = _scores([agreement for _, agreement in pairs])
-    for number, name in enumerate(TURNS):
+def _turned(kept: Scores, turns: Scores) -> Move | None:
+    """Return the turn that fits the masks better all together."""
+    for number, how in enumerate(TURNS):
         fit = ~np.isnan(turns[:, number])
         if _is_better(turns[fit, number], kept[fit]):
-            yield _misplaced(
-                tuple(path for (path, _), is_fit in zip(pairs, fit, strict=True) if is_fit), name
-            )
-            return
-    best = np.nanmax(turns, axis=1)
-    usual = float(np.median(kept))
-    if _most((kept > 2 * best) & (kept > best + _MARGIN / 2)):
-        for (path, _), score, others in zip(pairs, kept, turns, strict=True):
-            if score < 0.25 * usual and np.nanmax(others) > max(0.5 * usual, score + _MARGIN / 2):
-                yield _misplaced((path,), list(TURNS)[int(np.nanargmax(others))])
+            return Move(float(turns[fit, number].mean()), how, fit)
+    return None
 
 
-def _scores(agreements: Sequence[Agreement]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _turned_alone(kept: Scores, turns: Scores) -> dict[int, Move]:
+    """Return the turns that fit single masks better, where the others are in their place."""
+    best, chance = np.nanmax(turns, axis=1), float(np.nanstd(turns))
+    if not _most((kept > 2 * best) & (kept > best + _MARGIN / 2)):
+        return {}
+    least = max(0.25 * float(np.median(kept)), 3 * chance)
+    return {
+        int(number): Move(float(best[number]), list(TURNS)[int(np.nanargmax(turns[number]))])
+        for number in np.flatnonzero((best > least) & (kept < 0.25 * best))
+    }
+
+
+def _scores(agreements: Sequence[Agreement]) -> tuple[Scores, Scores]:
     """Return the agreement of each mask as it is (n,) and turned (n, 7), NaN where a turn does not fit."""
     mean = np.mean([agreement.edges.astype(np.float32) for agreement in agreements], axis=0)
     count = len(agreements)
@@ -171,24 +192,30 @@ def _scores(agreements: Sequence[Agreement]) -> tuple[NDArray[np.float64], NDArr
     return kept, turns
 
 
-def _shifted(pairs: Sequence[tuple[Path, Agreement]]) -> Iterator[Finding]:
-    """Compare each mask with its shifts."""
-    maps = np.stack([agreement.shifts for _, agreement in pairs])
-    usual = float(np.median(maps[:, REACH, REACH]))
+def _shifted(maps: Grid, step: float) -> Move | None:
+    """Return the shift that fits the masks (n, 49, 49) better all together."""
+    if len(maps) < _SOME:
+        return None
     mean = maps.mean(axis=0)
     down, right = _peak(mean)
     here = np.maximum(maps[:, REACH, REACH], maps[:, REACH - down, REACH - right])
     if _is_shift(mean, down, right) and _is_better(maps[:, REACH + down, REACH + right], here, factor=1.3):
-        step = float(np.median([agreement.step for _, agreement in pairs]))
-        yield _misplaced(tuple(path for path, _ in pairs), _in_pixels(down * step, right * step))
-        return
-    if not _most(maps[:, REACH, REACH] > 0.8 * np.maximum(maps.max(axis=(1, 2)), _MARGIN)):
-        return
-    for (path, agreement), single in zip(pairs, maps, strict=True):
-        down, right = _peak(single)
-        out_of_place = single[REACH, REACH] < 0.5 * usual < single[REACH + down, REACH + right]
-        if out_of_place and _is_shift(single, down, right):
-            yield _misplaced((path,), _in_pixels(down * agreement.step, right * agreement.step))
+        return Move(float(mean.max()), _in_pixels(down * step, right * step))
+    return None
+
+
+def _movedalone(maps: Grid, steps: Scores) -> dict[int, Move]:
+    """Return the shifts that fit single masks better, where the others are in their place."""
+    moves: dict[int, Move] = {}
+    here, peaks = maps[:, REACH, REACH], maps.max(axis=(1, 2))
+    if _most(here > 0.8 * np.maximum(peaks, _MARGIN)):
+        usual = float(np.median(here))
+        for number in np.flatnonzero((here < 0.5 * usual) & (peaks > 0.5 * usual)):
+            down, right = _peak(maps[number])
+            if _is_shift(maps[number], down, right):
+                how = _in_pixels(down * steps[number], right * steps[number])
+                moves[int(number)] = Move(float(peaks[number]), how)
+    return moves
 
 
 def _is_better(
@@ -231,8 +258,9 @@ def _in_pixels(down: float, right: float) -> str:
     return "shifted by " + " and ".join(parts)
 
 
-def _misplaced(files: tuple[Path, ...], how: str) -> Finding:
-    return Finding("misplaced", "error", files, f"fits the edges of its image better once {how}", _CURE)
+def _misplaced(files: tuple[Path, ...], how: str, *, sure: bool) -> Finding:
+    severity: Severity = "error" if sure else "warning"
+    return Finding("misplaced", severity, files, f"fits the edges of its image better once {how}", _CURE)
 
 
 def _framed(values: Array) -> Array:

@@ -1,6 +1,5 @@
 """Sizes: of an image against its mask, and of images against the patch."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from patchseg.patches.doctor.finding import Finding
 
 Size = tuple[int, int]  # (H, W)
 _EQUAL = "rows x columns must be equal, so save the mask at the image's size"
+_TELLING = 24  # pixels of a side from which sizes tell a scale
 _ROUNDED = 2  # pixels that are lost or won where a program rounds
 
 
@@ -39,25 +39,25 @@ def likely(image: Size, mask: Size) -> str:
         return "transposed: rows and columns changed places"
     if all(abs(a - b) <= _ROUNDED for a, b in zip(image, mask, strict=True)):
         return "off by one: cropped or padded by a program that rounds"
-    scale = math.sqrt(mask[0] * mask[1] / (image[0] * image[1]))
     for size, turned in ((image, ""), (image[::-1], "transposed and ")):
-        if all(
-            abs(length * scale - b) <= min(max(1, scale), 0.02 * b)
-            for length, b in zip(size, mask, strict=True)
-        ):
-            return f"{turned}resized to {100 * scale:.3g} %"
+        # Both lengths were rounded; below some pixels any two sizes look alike.
+        low = max((b - 1) / a for a, b in zip(size, mask, strict=True))
+        high = min((b + 1) / a for a, b in zip(size, mask, strict=True))
+        if low <= high and min(mask) >= _TELLING:
+            return f"{turned}resized to {50 * (mask[0] / size[0] + mask[1] / size[1]):.3g} %"
     return ""
 
 
 def smaller_than_patch(images: Sequence[tuple[Path, Size]], *, patch: int, scale: float) -> Iterator[Finding]:
     """Name the images that a patch does not fit into."""
-    for path, size in images:
-        height, width = (scaled_length(length, scale) for length in size)
+    scaled = [(path, [scaled_length(length, scale) for length in size]) for path, size in images]
+    fits = max(8, min((min(size) for _, size in scaled), default=patch) // 8 * 8)
+    at = "" if scale == 1 else f" at scale {scale:g}"
+    for path, (height, width) in scaled:
         if min(height, width) < patch:
-            at = "" if scale == 1 else f" at scale {scale:g}"
             yield Finding(
                 "small", "warning", (path,), f"is {height} x {width} pixels{at}, less than the patch of {patch}",
-                f"what is missing will be reflected and ignored; choose --patch {max(8, min(height, width) // 8 * 8)} or less to use it whole",
+                f"what is missing will be reflected and ignored; choose --patch {fits} or less to avoid that",
             )  # fmt: skip
 
 

@@ -68,9 +68,11 @@ def judge(portraits: Sequence[Portrait]) -> Iterator[Finding]:
         if twin is not portrait:
             other = "" if portrait.mask_digest == twin.mask_digest else ", with another mask"
             yield _twins(portrait, twin, f"holds the same pixels as {twin.image}{other}")
+    known = set()
     for portrait, twin, how in near(list(first.values())):
+        known.add(portrait.image)
         yield _twins(portrait, twin, f"shows the same as {twin.image}{how}")
-    yield from _copied(portraits)
+    yield from _copied([portrait for portrait in portraits if portrait.image not in known])
 
 
 def near(portraits: Sequence[Portrait]) -> Iterator[tuple[Portrait, Portrait, str]]:
@@ -102,13 +104,16 @@ def candidates(signatures: Grid) -> Iterator[tuple[int, int, str]]:
 def _alike(later: Path, earlier: Path, turn: str) -> bool:
     """Compare two images again with more details."""
     try:
-        one, other = (signature(gray_of(path), _LARGE) for path in (later, earlier))
+        grays = [gray_of(path) for path in (later, earlier)]
     except DataError:
         return False
+    # A smaller copy has no finer details than its pixels.
+    side = max(_SIDE, min(_LARGE, *(length for gray in grays for length in gray.shape)))
+    one, other = (signature(gray, side) for gray in grays)
     if one is None or other is None:
         return False
     if turn:
-        other = TURNS[turn](other.reshape(_LARGE, _LARGE)).ravel()
+        other = TURNS[turn](other.reshape(side, side)).ravel()
     return float(one @ other) > _TWIN
 
 
@@ -126,10 +131,10 @@ def gray_of(path: Path) -> Grid:
 def _twins(portrait: Portrait, twin: Portrait, found: str) -> Finding:
     if len(portrait.sides | twin.sides) > 1:
         return Finding(
-            "twins", "error", (portrait.image, twin.image), f"{found}, on the other side of the split",
+            "twins", "error", (portrait.image,), f"{found}, on the other side of the split",
             "keep one of the two, or both on one side by --group, or scores on validation images mean nothing",
         )  # fmt: skip
-    return Finding("twins", "warning", (portrait.image, twin.image), found, "keep one of the two")
+    return Finding("twins", "warning", (portrait.image,), found, "keep one of the two")
 
 
 def _copied(portraits: Sequence[Portrait]) -> Iterator[Finding]:

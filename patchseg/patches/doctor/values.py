@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from patchseg.errors import DataError
 from patchseg.labels.classes import IGNORE, Classes
 from patchseg.labels.derive import derive
-from patchseg.patches.doctor.facts import MaskFacts
+from patchseg.patches.doctor.facts import ImageFacts, MaskFacts
 from patchseg.patches.doctor.finding import Finding
 from patchseg.patches.encoding import unknown
 
 FEW = 32  # values that may be classes
 _NEAR = 16  # gray levels that JPEG moves most pixels by
+_STRAYS = 4  # rare values from which noise is told from classes
+_LEVELS = 8  # values that cover most of a mask, however it was spoilt; not so of a picture
 _NUMBERED = 5  # objects from which numbers are told from classes
 
 _JPEG = "JPEG, which stores edges with noise"
@@ -44,48 +46,70 @@ class Verdict(NamedTuple):
     findings: list[Finding]
 
 
-def judge(masks: Sequence[MaskFacts], given: Classes | None) -> Verdict:
+def judge(masks: Sequence[MaskFacts], given: Classes | None, images: Sequence[ImageFacts] = ()) -> Verdict:
     """Hold the values of all masks against the classes.
 
     Args:
         masks: Of the whole data set.
         given: The classes that the user named, or None to derive them.
+        images: Of the same data set; they tell whether the two kinds changed places.
     """
     if not masks:
         return Verdict(given, [])
+    if _changed_places(images, masks):
+        return Verdict(given, [_blame("swapped", mask) for mask in masks])
     if given is not None:
-        return Verdict(
-            given, [*_against(masks, given), *_ignored_class(masks, given), *_palettes(masks, given)]
-        )
+        findings = [*_against(masks, given), *_ignored_class(masks, given), *_palettes(masks, given)]
+        return Verdict(given, findings)
     try:
         classes = derive([mask.survey for mask in masks])
-    except DataError as error:
-        return _open(masks, error)
-    numbered = [_blame("instances", mask) for mask in masks] if are_instances(masks) else []
-    jpegs = [_blame("jpeg", mask) for mask in masks if spoilt(mask) == "jpeg"]
-    return Verdict(classes, numbered or [*jpegs, *_two_conventions(masks)])
+    except DataError:
+        return _open(masks)
+    if are_instances(masks):
+        return Verdict(classes, [_blame("instances", mask) for mask in masks])
+    noisy = [_blame("jpeg", mask) for mask in masks if mask.jpeg and len(mask.survey.values) > 2]
+    return Verdict(classes, [*noisy, *_two_conventions(masks)])
 
 
 def spoilt(mask: MaskFacts) -> str | None:
-    """Return the kind of fault that one mask's values show by themselves, or None where they may be classes."""
-    values = np.array(list(mask.counts))
+    """Return what made values of a mask that cannot all be classes, or None where that cannot be told."""
     distinct = len(mask.survey.values)
-    if mask.jpeg and distinct > 2:
+    values, pixels = np.array(list(mask.counts)), np.array(list(mask.counts.values())) / mask.total
+    if mask.jpeg:
         return "jpeg"
+    if distinct > FEW and mask.pieces <= 2 * distinct:
+        return "instances"
+    if distinct > FEW and pixels[:_LEVELS].sum() < 0.6:
+        return "swapped"
     if (values != np.floor(values)).any():
         return "interpolated" if distinct > FEW else None
-    if distinct <= FEW:
-        return "interpolated" if mask.between > 0.8 else None
-    if mask.pieces <= 2 * distinct:
-        return "instances"
-    pixels = np.array(list(mask.counts.values())) / mask.total
     main = (pixels >= 0.01) | (np.arange(len(pixels)) < 2)
-    if pixels[main].sum() < 0.5:
-        return "swapped"
     levels = _levels(values, mask.survey.kind)
-    distance = np.abs(levels[~main][:, None] - levels[main][None]).max(axis=2).min(axis=1)  # (strays,)
-    near = pixels[~main][distance <= _NEAR].sum() / pixels[~main].sum()
-    return "jpeg" if near >= 0.5 else "interpolated"
+    apart = len(levels) > 1 and (np.ptp(levels[main], axis=0) > 4 * _NEAR).any()
+    if apart and (~main).sum() >= _STRAYS:
+        distance = np.abs(levels[~main][:, None] - levels[main][None]).max(axis=2).min(axis=1)  # (strays,)
+        near = pixels[~main][distance <= _NEAR].sum() / pixels[~main].sum()
+        return "jpeg" if near >= 0.5 else "interpolated"
+    return "interpolated" if distinct > FEW or mask.between > 0.8 else None
+
+
+def spoilt_all(masks: Sequence[MaskFacts]) -> list[str | None]:
+    """Return what spoilt each mask; between noise and interpolation, which look alike, most of them decide."""
+    kinds: list[str | None] = (
+        ["instances"] * len(masks) if are_instances(masks) else [spoilt(m) for m in masks]
+    )
+    alike = [kind for kind in kinds if kind in ("jpeg", "interpolated")]
+    usual = max(alike, key=alike.count, default=None)
+    return [
+        usual if kind in ("jpeg", "interpolated") and not mask.jpeg else kind
+        for mask, kind in zip(masks, kinds, strict=True)
+    ]
+
+
+def _changed_places(images: Sequence[ImageFacts], masks: Sequence[MaskFacts]) -> bool:
+    """Tell whether the images have few values and the masks many."""
+    many = np.median([len(mask.survey.values) for mask in masks]) > FEW
+    return bool(many and images and np.median([image.levels for image in images]) <= FEW / 2)
 
 
 def are_instances(masks: Sequence[MaskFacts]) -> bool:
@@ -105,38 +129,40 @@ def likely(masks: Sequence[MaskFacts]) -> tuple[str, str]:
         return "color", ""
     if any(disagreeing(masks)):
         return "palette", "two programs, or two versions of a list of classes"
-    return _likely_numbers(sorted(set().union(*(mask.survey.values for mask in masks))))
+    kind, cause = _numbers(masks)
+    return kind, cause or "a class that is in none of these masks, or numbers out of a longer list"
 
 
-def _likely_numbers(found: list[int]) -> tuple[str, str]:
+def _numbers(masks: Sequence[MaskFacts]) -> tuple[str, str]:
     """Return kind and likely cause of values that are not 0, 1, 2 ... without a gap."""
+    found = sorted(set().union(*(mask.survey.values for mask in masks if mask.survey.kind == "value")))
     known = [value for value in found if value != IGNORE]
+    if not known:
+        return "gap", ""
     if any(value != np.floor(value) for value in found):
         return "value", "classes divided by their greatest number"
-    if known and known[0] < 0:
+    if known[0] < 0:
         return "value", "negative numbers for what is not labelled"
     if known == list(range(1, len(known) + 1)):
         return "gap", "classes counted from 1, without a background"
     spread = np.rint(np.linspace(0, found[-1], len(found))).tolist()
     if len(found) > 2 and found[-1] > 64 and np.abs(np.subtract(found, spread)).max() <= 1:
         return "gap", "classes spread over the grays to be seen in a viewer"
-    return "gap", "a class that is in none of these masks, or numbers out of a longer list"
+    return "gap", ""
 
 
-def _open(masks: Sequence[MaskFacts], error: DataError) -> Verdict:
+def _open(masks: Sequence[MaskFacts]) -> Verdict:
     """Tell why no classes can be derived; those masks that plainly are the reason are set aside for the rest."""
-    kinds = [spoilt(mask) for mask in masks]
-    if are_instances(masks):
-        kinds = ["instances"] * len(masks)
+    kinds = spoilt_all(masks)
     findings = [_blame(kind, mask) for mask, kind in zip(masks, kinds, strict=True) if kind]
     rest = [mask for mask, kind in zip(masks, kinds, strict=True) if kind is None]
     if not rest:
         return Verdict(None, findings)
     try:
         return Verdict(derive([mask.survey for mask in rest]), findings)
-    except DataError as again:
+    except DataError as error:
         kind, cause = likely(rest)
-        return Verdict(None, [*findings, Finding.told(kind, str(again if findings else error), cause=cause)])
+        return Verdict(None, [*findings, Finding.told(kind, str(error), cause=cause)])
 
 
 def _blame(kind: str, mask: MaskFacts) -> Finding:
@@ -147,18 +173,19 @@ def _blame(kind: str, mask: MaskFacts) -> Finding:
 
 def _against(masks: Sequence[MaskFacts], classes: Classes) -> Iterator[Finding]:
     """Name the masks with values that none of the given classes has."""
-    for mask in masks:
+    cause = _numbers(masks)[1]
+    for mask, kind in zip(masks, spoilt_all(masks), strict=True):
         told = unknown(mask.survey, classes)
         if told is None:
             continue
-        kind = spoilt(mask)
         if kind:
             yield _blame(kind, mask)
         elif mask.survey.kind == "color" and None not in classes.values:
-            cause = "a colour-coded mask, where data.classes goes by values"
-            yield Finding.told("color", told, mask.path, cause=cause)
+            yield Finding.told(
+                "color", told, mask.path, cause="a colour-coded mask, where data.classes goes by values"
+            )
         elif mask.survey.kind == "value":
-            yield Finding.told("value", told, mask.path)
+            yield Finding.told("value", told, mask.path, cause=cause)
         else:
             yield Finding.told("color", told, mask.path)
 
