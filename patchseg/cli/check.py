@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from patchseg.cli.options import as_json, overwrite, parameters, required
+from patchseg.cli.options import as_json, overwrite, parameters, refuse_more_paths, required
 from patchseg.cli.terminal import Terminal
 from patchseg.errors import DataError
 from patchseg.parameters import Parameters, PrepareParameters
 from patchseg.patches.doctor.checkup import check
 
 
-@click.command
+@click.command(context_settings={"allow_extra_args": True})
 @click.argument("data__images", metavar="[IMAGES]", required=False)
 @click.argument("data__masks", metavar="[MASKS]", required=False)
 @parameters(PrepareParameters, without=("output", "per_image", "foreground", "flips"))
@@ -29,6 +29,7 @@ def command(parameters: Parameters, html: Path | None, as_json: bool, overwrite:
     Example:
       patchseg check images masks --html check.html
     """
+    refuse_more_paths()
     data = parameters.data
     images = required(data.images, "data.images", "IMAGES")
     report = check(
