@@ -102,22 +102,12 @@ def _report(
     masks = [e.mask for e in examined if e.mask]
     classes, wrong = values.judge(masks, given, images)
     findings += wrong
-    findings += pictures.judge(images)
-    if any(sides):  # else no patch fits into any image, which is told
-        findings += sizes.smaller_than_patch(
-            [(image.path, image.shape[:2]) for image in images],
-            patch=parameters.patch,
-            scale=parameters.scale,
-        )
-    findings += sizes.turned_alone(
-        [(e.image.path, e.image.orientation, e.mask.path, e.mask.orientation) for e in examined
-         if e.image and e.mask and e.image.shape[:2] == e.mask.size]
-    )  # fmt: skip
-    findings += twins.judge([_portrait(e, side) for e, side in zip(examined, sides, strict=True) if e.image])
-    findings += placement.judge([(e.mask.path, e.agreement) for e in examined if e.mask and e.agreement])
-    census = None
-    # Masks whose values are wrong would be called empty and their classes rare, too.
+    findings += _of_files(examined, sides, parameters)
+    # Masks whose values are wrong would be called empty, rare or misplaced, too.
     blamed = {file for finding in wrong if finding.severity == "error" for file in finding.files}
+    sound = [e for e in examined if e.mask and e.mask.path not in blamed]
+    findings += placement.judge([(e.mask.path, e.agreement) for e in sound if e.mask and e.agreement])
+    census = None
     if classes is not None:
         census = balance.take(
             [
@@ -137,6 +127,22 @@ def _report(
         kind,
         parameters.patch,
     )
+
+
+def _of_files(
+    examined: list[Examined], sides: list[frozenset[str]], parameters: PrepareParameters
+) -> Iterator[Finding]:
+    """Find what is wrong whatever the classes are."""
+    images = [e.image for e in examined if e.image]
+    yield from pictures.judge(images)
+    if any(sides):  # else no patch fits into any image, which is told
+        shapes = [(image.path, image.shape[:2]) for image in images]
+        yield from sizes.smaller_than_patch(shapes, patch=parameters.patch, scale=parameters.scale)
+    yield from sizes.turned_alone(
+        [(e.image.path, e.image.orientation, e.mask.path, e.mask.orientation) for e in examined
+         if e.image and e.mask and e.image.shape[:2] == e.mask.size]
+    )  # fmt: skip
+    yield from twins.judge([_portrait(e, side) for e, side in zip(examined, sides, strict=True) if e.image])
 
 
 def _examine_all(

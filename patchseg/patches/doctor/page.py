@@ -57,7 +57,7 @@ def _headline(report: Report) -> Html:
     return element(
         "header",
         element("h1", "Check of a data set"),
-        element("dl", *items, class_="headline"),
+        element("dl", *items, class_="headline bad" if report.errors else "headline"),
         element("p", verdict),
     )
 

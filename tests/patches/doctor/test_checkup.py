@@ -49,8 +49,8 @@ def test_one_large_image_is_split_by_blocks_and_yields_nothing(tmp_path):
     [
         ("synth_lines", []),
         ("nist_cells", ["full"]),  # true: one mask is all cell
-        ("dsb2018", []),
-        ("isbi2012_em", []),
+        pytest.param("dsb2018", [], marks=pytest.mark.slow),
+        pytest.param("isbi2012_em", [], marks=pytest.mark.slow),
         ("robosat_parking", ["rare", "empty"]),  # true: four images, one of them without parking
     ],
 )
