@@ -3,6 +3,7 @@
 Files are read by bands of rows, one pair at a time, so that neither many images nor large ones fill the memory.
 """
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Iterator
@@ -210,8 +211,10 @@ def presence(source: ImageSource, path: Path, boxes: list[Box]) -> dict[int, flo
 
 
 def _lossy(path: Path) -> bool:
-    with path.open("rb") as file:
+    # What is no single file is no JPEG.
+    with contextlib.suppress(OSError), path.open("rb") as file:
         return file.read(3) == b"\xff\xd8\xff"
+    return False
 
 
 class _Tally:

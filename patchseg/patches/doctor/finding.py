@@ -67,8 +67,8 @@ class Finding:
         """Take an error's own sentence, `file: found; cure`, apart.
 
         >>> finding = Finding.told("unreadable", "a.png: is empty; replace it")
-        >>> finding.files, finding.found, finding.cure
-        ((PosixPath('a.png'),), 'is empty', 'replace it')
+        >>> finding.files[0].name, finding.found, finding.cure
+        ('a.png', 'is empty', 'replace it')
         """
         name, colon, rest = sentence.partition(": ")
         if file is not None and sentence.startswith(f"{file}: "):
