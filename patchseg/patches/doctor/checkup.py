@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from patchseg.errors import DataError, PatchsegError
-from patchseg.imaging import SUFFIXES, ImageSource, open_image, open_raw
+from patchseg.imaging import SUFFIXES, ImageSource
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.imaging.scale import reduced
 from patchseg.labels.classes import Classes
 from patchseg.parameters import DataParameters, PrepareParameters
 from patchseg.patches.doctor import balance, pictures, placement, sizes, twins, values
+from patchseg.patches.doctor.doors import Doors
 from patchseg.patches.doctor.facts import (
     LONGEST,
     ImageFacts,
@@ -79,30 +80,32 @@ def check(
     given = Classes.of(data.classes) if data.classes else None
     findings = [Finding.told("pairing", mistake) for mistake in mistakes]
     findings += _unread(Path(images), Path(masks) if masks else None)
-    examined = list(_examine_all([*pairs, *held_out], parameters, findings, progress))
-    report = _report(examined, group, given, parameters, findings)
+    doors = Doors()
+    examined = list(_examine_all([*pairs, *held_out], doors, parameters, findings, progress))
+    sides = _sides(examined, group, parameters, findings)
+    findings += _of_files(examined, sides, parameters)
+    findings += twins.judge([_portrait(e, s) for e, s in zip(examined, sides, strict=True) if e.image], doors)
+    report = _report(examined, sides, given, parameters.patch, findings)
     if html is not None:
         from patchseg.patches.doctor.page import report_html
 
         with whole(Path(html)) as part:
-            part.write_text(report_html(report, progress), encoding="utf-8")
+            part.write_text(report_html(report, doors, progress), encoding="utf-8")
     return report
 
 
 def _report(
     examined: list[Examined],
-    group: list[str],
+    sides: list[frozenset[str]],
     given: Classes | None,
-    parameters: PrepareParameters,
+    patch: int,
     findings: list[Finding],
 ) -> Report:
-    """Hold the facts of all pairs together."""
-    sides = _sides(examined, group, parameters, findings)
+    """Hold the masks of all pairs together."""
     images = [e.image for e in examined if e.image]
     masks = [e.mask for e in examined if e.mask]
     classes, wrong = values.judge(masks, given, images)
     findings += wrong
-    findings += _of_files(examined, sides, parameters)
     # Masks whose values are wrong would be called empty, rare or misplaced, too.
     blamed = {file for finding in wrong if finding.severity == "error" for file in finding.files}
     sound = [e for e in examined if e.mask and e.mask.path not in blamed]
@@ -125,7 +128,7 @@ def _report(
         _shares(census, classes),
         _samples(examined, sides, census),
         kind,
-        parameters.patch,
+        patch,
     )
 
 
@@ -142,35 +145,44 @@ def _of_files(
         [(e.image.path, e.image.orientation, e.mask.path, e.mask.orientation) for e in examined
          if e.image and e.mask and e.image.shape[:2] == e.mask.size]
     )  # fmt: skip
-    yield from twins.judge([_portrait(e, side) for e, side in zip(examined, sides, strict=True) if e.image])
 
 
 def _examine_all(
-    pairs: list[Pair], parameters: PrepareParameters, findings: list[Finding], progress: Progress
+    pairs: list[Pair],
+    doors: Doors,
+    parameters: PrepareParameters,
+    findings: list[Finding],
+    progress: Progress,
 ) -> Iterator[Examined]:
     """Look at one pair after the other; what cannot be read joins the findings."""
     progress.start("checking", len(pairs))
     every = -(-len(pairs) // placement.MOST)
     for number, pair in enumerate(pairs):
-        yield _examine(pair, number, parameters, findings, compared=number % max(1, every) == 0)
+        yield _examine(pair, number, doors, parameters, findings, compared=number % max(1, every) == 0)
         progress.step()
     progress.stop()
 
 
 def _examine(
-    pair: Pair, number: int, parameters: PrepareParameters, findings: list[Finding], *, compared: bool
+    pair: Pair,
+    number: int,
+    doors: Doors,
+    parameters: PrepareParameters,
+    findings: list[Finding],
+    *,
+    compared: bool,
 ) -> Examined:
     """Read an image and its mask once each, side by side."""
     assert pair.mask is not None
     image = mask = signature = agreement = gray = labels = None
     try:
-        with open_image(pair.image) as source:
+        with doors.image(pair) as source:
             image, gray = of_image(source, pair.image), _gray(source)
             signature = twins.signature(gray)
     except DataError as error:
         findings.append(_unreadable(error, pair.image))
     try:
-        with open_raw(pair.mask) as source:
+        with doors.mask(pair) as source:
             patch = max(1, round(parameters.patch / parameters.scale))
             mask = of_mask(source, pair.mask, patch=patch, seed=parameters.seed, number=number)
             labels = labels_of(reduced(source, LONGEST, labels=True), pair.mask)
@@ -228,7 +240,7 @@ def _portrait(examined: Examined, sides: frozenset[str]) -> twins.Portrait:
     assert image is not None
     several = mask is not None and len(mask.survey.values) > 1
     return twins.Portrait(
-        image.path, image.digest, examined.signature, mask.path if mask else None,
+        examined.pair, image.digest, examined.signature, mask.path if mask else None,
         mask.digest if mask and several else None, sides,
     )  # fmt: skip
 
@@ -255,5 +267,5 @@ def _samples(
         shares = None if row is None else tuple(float(pixels) for pixels in row / max(1, row.sum()))
         size = e.image.shape[:2] if e.image else None
         assert e.pair.mask is not None
-        samples.append(Sample(e.pair.name, e.pair.image, e.pair.mask, size, "+".join(sorted(side)), shares))
+        samples.append(Sample(e.pair, size, "+".join(sorted(side)), shares))
     return tuple(samples)

@@ -1,21 +1,21 @@
 """A `Report` as one self-contained HTML page: findings, classes, sizes, and images with their masks over them."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError
-from patchseg.imaging import open_image, open_raw
 from patchseg.imaging.picture import IGNORE, IGNORE_COLOR, hexadecimal, overlay, palette, rgb, to_rgb8
 from patchseg.imaging.scale import reduced
 from patchseg.labels.classes import Classes
 from patchseg.page import Html, element, escape, image, page, table
 from patchseg.page.shell import Content
+from patchseg.patches.doctor.doors import Doors
 from patchseg.patches.doctor.facts import labels_of
 from patchseg.patches.doctor.finding import KINDS, Finding
 from patchseg.patches.doctor.report import Report, Sample, percent
+from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress, counted
 
 MOST = 60  # images shown; those with findings first
@@ -24,13 +24,13 @@ _FILES = 12  # named in a finding; the rest is counted
 _COLORS = 32  # for values that are no classes
 
 
-def report_html(report: Report, progress: Progress) -> str:
+def report_html(report: Report, doors: Doors, progress: Progress) -> str:
     """Return the page; the images that it shows are read again, one at a time."""
     shown = _chosen(report)
     progress.start("drawing", len(shown))
     figures = []
     for sample in shown:
-        figures.append(_sample(sample, report))
+        figures.append(_sample(sample, report, doors))
         progress.step()
     progress.stop()
     return page(
@@ -154,7 +154,7 @@ def _legend(classes: Classes) -> Html:
 def _chosen(report: Report) -> list[Sample]:
     """Choose the pairs to show: those with findings, then others spread over the data set."""
     named = {file for finding in report.findings for file in finding.files}
-    marked = [sample for sample in report.samples if sample.image in named or sample.mask in named]
+    marked = [sample for sample in report.samples if sample.pair.image in named or sample.pair.mask in named]
     others = [sample for sample in report.samples if sample not in marked]
     room = max(0, MOST - len(marked))
     spread = [others[len(others) * place // room] for place in range(min(room, len(others)))] if room else []
@@ -163,14 +163,14 @@ def _chosen(report: Report) -> list[Sample]:
     return [*marked[:MOST], *spread]
 
 
-def _sample(sample: Sample, report: Report) -> Html:
+def _sample(sample: Sample, report: Report, doors: Doors) -> Html:
     """Draw an image and its mask over it, with what is wrong beneath."""
-    mine = [f for f in report.findings if sample.image in f.files or sample.mask in f.files]
+    mine = [f for f in report.findings if sample.pair.image in f.files or sample.pair.mask in f.files]
     marks = [element("li", KINDS[finding.kind], class_=finding.severity) for finding in mine]
     return element(
         "article",
-        element("h3", sample.name, element("span", _about(sample))),
-        element("div", *_pictures(sample, report.classes), class_="pictures", style="--count: 2"),
+        element("h3", sample.pair.name, element("span", _about(sample))),
+        element("div", *_pictures(sample.pair, report.classes, doors), class_="pictures", style="--count: 2"),
         _shares(sample, report.classes) if sample.shares else None,
         element("ul", *marks, class_="marks") if marks else None,
         class_="sample",
@@ -189,12 +189,12 @@ def _shares(sample: Sample, classes: Classes | None) -> Html:
     return element("p", *parts, class_="note shares")
 
 
-def _pictures(sample: Sample, classes: Classes | None) -> Iterator[Html]:
+def _pictures(pair: Pair, classes: Classes | None, doors: Doors) -> Iterator[Html]:
     """Draw what can be read of a pair."""
-    picture = _read_image(sample.image)
-    mask = _read_mask(sample.mask, classes)
+    picture = _read_image(pair, doors)
+    mask = _read_mask(pair, classes, doors)
     if picture is not None:
-        yield element("figure", image(picture, f"{sample.name}: image"), element("figcaption", "image"))
+        yield element("figure", image(picture, f"{pair.name}: image"), element("figcaption", "image"))
     if mask is None:
         yield element("figure", element("figcaption", "The mask cannot be read."))
         return
@@ -203,30 +203,33 @@ def _pictures(sample: Sample, classes: Classes | None) -> Iterator[Html]:
     under = picture if picture is not None and fits else np.zeros((*indices.shape, 3), np.uint8)
     shown = overlay(under, indices, colors, opacity=0.5 if fits else 1)
     caption = "mask over it" if fits else "mask"
-    yield element("figure", image(shown, f"{sample.name}: {caption}"), element("figcaption", caption))
+    yield element("figure", image(shown, f"{pair.name}: {caption}"), element("figcaption", caption))
 
 
-def _read_image(path: Path) -> NDArray[np.uint8] | None:
+def _read_image(pair: Pair, doors: Doors) -> NDArray[np.uint8] | None:
     try:
-        with open_image(path) as source:
+        with doors.image(pair) as source:
             pixels = reduced(source, LONGEST)
     except DataError:
         return None
     return to_rgb8(np.nan_to_num(pixels) if pixels.dtype.kind == "f" else pixels)
 
 
-def _read_mask(path: Path, classes: Classes | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+def _read_mask(
+    pair: Pair, classes: Classes | None, doors: Doors
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """Return class indices and colours of a mask; where the values are no classes, they are numbered as they come."""
+    assert pair.mask is not None
     try:
-        with open_raw(path) as source:
+        with doors.mask(pair) as source:
             pixels = reduced(source, LONGEST, labels=True)
             if classes is not None:
                 colors = np.array([rgb(color) for color in classes.colors], np.uint8)
                 try:
-                    return classes.encode(pixels, path, source.palette), colors
+                    return classes.encode(pixels, pair.mask, source.palette), colors
                 except DataError:
                     pass
-            _, numbers = np.unique(labels_of(pixels, path), return_inverse=True)
+            _, numbers = np.unique(labels_of(pixels, pair.mask), return_inverse=True)
     except DataError:
         return None
     indices = numbers.reshape(pixels.shape[:2]) % _COLORS

@@ -1,11 +1,11 @@
 """What the doctor tells: findings, the worst first, and what the data set is; as plain values and as lines."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from patchseg.labels.classes import Classes
 from patchseg.patches.doctor.finding import Finding
+from patchseg.patches.pairs import Pair
 from patchseg.progress import counted
 
 
@@ -22,9 +22,7 @@ class ClassShare(NamedTuple):
 class Sample(NamedTuple):
     """One pair of files, and the share of each class in its labelled pixels, where it could be read."""
 
-    name: str
-    image: Path
-    mask: Path
+    pair: Pair
     size: tuple[int, int] | None
     side: str
     shares: tuple[float, ...] | None

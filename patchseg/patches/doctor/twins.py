@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError
-from patchseg.imaging import open_image
 from patchseg.imaging.scale import reduced, weights
 from patchseg.imaging.source import Array
+from patchseg.patches.doctor.doors import Doors
 from patchseg.patches.doctor.finding import Finding
 from patchseg.patches.doctor.placement import TURNS, Grid, resized
+from patchseg.patches.pairs import Pair
 
 _SIDE, _COARSE = 32, 4
 _CANDIDATE, _TWIN = 0.9, 0.9  # correlation of the signatures, and of the larger ones
@@ -29,7 +30,7 @@ class Portrait(NamedTuple):
     """What twins are known by.
 
     Attributes:
-        image: Its file.
+        pair: Its files.
         digest: Of the pixels of the image.
         signature: (1024,) float32 of length 1, or None for an image without content.
         mask: The mask's file, or None where it cannot be read.
@@ -37,7 +38,7 @@ class Portrait(NamedTuple):
         sides: On which sides of the split the image is.
     """
 
-    image: Path
+    pair: Pair
     digest: bytes
     signature: Grid | None
     mask: Path | None
@@ -60,22 +61,22 @@ def signature(gray: Grid, side: int = _SIDE) -> Grid | None:
     return None if length <= 1e-4 * max(1.0, float(np.abs(small).max())) else (fine / length).ravel()
 
 
-def judge(portraits: Sequence[Portrait]) -> Iterator[Finding]:
+def judge(portraits: Sequence[Portrait], doors: Doors) -> Iterator[Finding]:
     """Find images and masks that are there twice; across the sides of the split that is an error."""
     first: dict[bytes, Portrait] = {}
     for portrait in portraits:
         twin = first.setdefault(portrait.digest, portrait)
         if twin is not portrait:
             other = "" if portrait.mask_digest == twin.mask_digest else ", with another mask"
-            yield _twins(portrait, twin, f"holds the same pixels as {twin.image}{other}")
+            yield _twins(portrait, twin, f"holds the same pixels as {twin.pair.image}{other}")
     known = set()
-    for portrait, twin, how in near(list(first.values())):
-        known.add(portrait.image)
-        yield _twins(portrait, twin, f"shows the same as {twin.image}{how}")
-    yield from _copied([portrait for portrait in portraits if portrait.image not in known])
+    for portrait, twin, how in near(list(first.values()), doors):
+        known.add(portrait.pair.image)
+        yield _twins(portrait, twin, f"shows the same as {twin.pair.image}{how}")
+    yield from _copied([portrait for portrait in portraits if portrait.pair.image not in known])
 
 
-def near(portraits: Sequence[Portrait]) -> Iterator[tuple[Portrait, Portrait, str]]:
+def near(portraits: Sequence[Portrait], doors: Doors) -> Iterator[tuple[Portrait, Portrait, str]]:
     """Yield images that show the same as an earlier one, that one, and how they differ."""
     known = [portrait for portrait in portraits if portrait.signature is not None]
     told: set[int] = set()
@@ -83,7 +84,7 @@ def near(portraits: Sequence[Portrait]) -> Iterator[tuple[Portrait, Portrait, st
         return
     signatures = np.stack([portrait.signature for portrait in known if portrait.signature is not None])
     for later, earlier, turn in itertools.islice(candidates(signatures), _MOST):
-        if later not in told and _alike(known[later].image, known[earlier].image, turn):
+        if later not in told and _alike(known[later].pair, known[earlier].pair, turn, doors):
             told.add(later)
             how = f", {turn}" if turn else " (recompressed, resized or brightened)"
             yield known[later], known[earlier], how
@@ -101,10 +102,10 @@ def candidates(signatures: Grid) -> Iterator[tuple[int, int, str]]:
                     yield start + later, earlier, name
 
 
-def _alike(later: Path, earlier: Path, turn: str) -> bool:
+def _alike(later: Pair, earlier: Pair, turn: str, doors: Doors) -> bool:
     """Compare two images again with more details."""
     try:
-        grays = [gray_of(path) for path in (later, earlier)]
+        grays = [gray_of(pair, doors) for pair in (later, earlier)]
     except DataError:
         return False
     # A smaller copy has no finer details than its pixels.
@@ -117,13 +118,13 @@ def _alike(later: Path, earlier: Path, turn: str) -> bool:
     return float(one @ other) > _TWIN
 
 
-def gray_of(path: Path) -> Grid:
+def gray_of(pair: Pair, doors: Doors) -> Grid:
     """Return an image in gray, no longer than 256 pixels either way, (h, w) float32.
 
     Raises:
         DataError: It cannot be read.
     """
-    with open_image(path) as source:
+    with doors.image(pair) as source:
         pixels: NDArray[np.float32] = reduced(source, 256).astype(np.float32).mean(axis=2)
     return pixels
 
@@ -131,10 +132,10 @@ def gray_of(path: Path) -> Grid:
 def _twins(portrait: Portrait, twin: Portrait, found: str) -> Finding:
     if len(portrait.sides | twin.sides) > 1:
         return Finding(
-            "twins", "error", (portrait.image,), f"{found}, on the other side of the split",
+            "twins", "error", (portrait.pair.image,), f"{found}, on the other side of the split",
             "keep one of the two, or both on one side by --group, or scores on validation images mean nothing",
         )  # fmt: skip
-    return Finding("twins", "warning", (portrait.image,), found, "keep one of the two")
+    return Finding("twins", "warning", (portrait.pair.image,), found, "keep one of the two")
 
 
 def _copied(portraits: Sequence[Portrait]) -> Iterator[Finding]:

@@ -38,7 +38,7 @@ def test_masks_of_one_value_are_named(dataset, remake, value, kind, told):
 
 
 def test_a_class_in_two_images_is_rare(dataset, remake):
-    sides = {sample.image.name: sample.side for sample in dataset.check().samples}
+    sides = {sample.pair.image.name: sample.side for sample in dataset.check().samples}
     kept = [number for number in dataset.numbers if sides[f"{number:04}.png"] == "train"][:2]
     remake(lambda mask: without(mask, 1), *(number for number in dataset.numbers if number not in kept))
     found = dataset.only("rare")
