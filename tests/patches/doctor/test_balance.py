@@ -102,16 +102,22 @@ def test_a_transparent_corner_is_a_doubt(dataset, remake):
     assert "transparent in 25 % of its pixels" in found.found
 
 
-def test_shares_images_and_chances_are_those_of_a_set_drawn_by_hand(dataset, remake):
-    left = np.zeros((128, 96), np.uint8)
-    left[:, :24] = 1  # a quarter
-    remake(lambda _: left.copy())
+@pytest.mark.parametrize(
+    ("rows", "columns", "chance"),
+    [
+        (128, 24, 24 / 65),  # of the 65 columns that a patch of 32 may start in, 24 lie in the class
+        (32, 96, 32 / 97),  # of the 97 rows, 32
+    ],
+)
+def test_shares_images_and_chances_are_those_of_a_set_drawn_by_hand(dataset, remake, rows, columns, chance):
+    quarter = np.zeros((128, 96), np.uint8)
+    quarter[:rows, :columns] = 1
+    remake(lambda _: quarter.copy())
     remake(np.zeros_like, 0, 1)
     background, class_1 = dataset.check(patch=32).shares
     assert class_1.share == pytest.approx(0.25 * 8 / 10)
     assert (class_1.images, background.images) == (8, 10)
-    # Of the 65 columns a patch may start in, 24 lie in the class.
-    assert class_1.chance == pytest.approx(8 / 10 * 24 / 65, abs=0.05)
-    assert background.chance == 1.0
+    assert class_1.chance == pytest.approx(8 / 10 * chance, abs=0.05)
+    assert background.chance == pytest.approx(1.0, abs=0.02)
     whole = dataset.check(patch=128).shares
     assert [share.chance for share in whole] == [1.0, 0.8]

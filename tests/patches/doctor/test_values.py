@@ -174,7 +174,12 @@ def test_colours_where_classes_go_by_values_are_named(dataset, remake):
     assert dataset.only("color", data=given).cause.startswith("a colour-coded mask")
 
 
-def test_images_and_masks_the_wrong_way_round_are_named(dataset):
+@pytest.mark.parametrize("dark", [False, True])
+def test_images_and_masks_the_wrong_way_round_are_named(dataset, files, dark):
+    for number in dataset.numbers if dark else ():  # as in fluorescence, most of an image is black
+        image = files[0](dataset.image(number))
+        image[:, :70] = 0
+        files[1](dataset.image(number), image)
     between = dataset.images.with_name("between")
     dataset.images.rename(between)
     dataset.masks.rename(dataset.images)
