@@ -1,6 +1,7 @@
 """patchseg learns to segment images from a handful of labelled ones.
 
-Every verb of the command line is a function here: `synth`, `import_annotations`, `prepare`, `train`, `infer`, `evaluate`, `report`, `demo`.
+Every verb of the command line is a function here: `synth`, `import_annotations`, `check`, `prepare`, `train`, `infer`, `evaluate`,
+`report`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 _HOME = {
     "synth": "patchseg.synth",
     "import_annotations": "patchseg.patches.drawings",
+    "check": "patchseg.patches.doctor.checkup",
     "prepare": "patchseg.patches.prepare",
     "train": "patchseg.training.train",
     "infer": "patchseg.inference.infer",
@@ -49,6 +51,7 @@ __all__ = [
     "SynthParameters",
     "TrainParameters",
     "__version__",
+    "check",
     "demo",
     "evaluate",
     "import_annotations",
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
         SynthParameters,
         TrainParameters,
     )
+    from patchseg.patches.doctor.checkup import check
     from patchseg.patches.drawings import import_annotations
     from patchseg.patches.prepare import prepare
     from patchseg.progress import Progress

@@ -20,6 +20,7 @@ VERBS = {
     "demo": "The whole job on synthetic images, in minutes.",
     "synth": "Make synthetic images of lines and ellipses.",
     "import": "Turn polygons of annotation programs into masks.",
+    "check": "Find everything wrong with images and masks.",
     "prepare": "Cut patches out of images and masks.",
     "train": "Train a U-Net on patches.",
     "infer": "Segment whole images by overlapping tiles.",

@@ -65,6 +65,19 @@ def required(value: Any, key: str, what: str) -> Any:
     return value
 
 
+def refuse_more_paths() -> None:
+    """Say what a shell makes of *.png, where a command takes two paths (and `allow_extra_args`).
+
+    Raises:
+        UsageError: There are more.
+    """
+    if more := click.get_current_context().args:
+        raise UsageError(
+            f"{more[0]}: is one path too many; give a folder of images and a folder of masks, or a list file, not single "
+            "files (which is what a shell makes of *.png)"
+        )
+
+
 def _extra(field: FieldInfo) -> dict[str, Any]:
     extra = field.json_schema_extra
     assert isinstance(extra, dict)

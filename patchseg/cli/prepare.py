@@ -2,9 +2,8 @@
 
 import click
 
-from patchseg.cli.options import overwrite, parameters, required
+from patchseg.cli.options import overwrite, parameters, refuse_more_paths, required
 from patchseg.cli.terminal import Terminal
-from patchseg.errors import UsageError
 from patchseg.parameters import DataParameters, Parameters, PrepareParameters
 from patchseg.patches.prepare import prepare
 
@@ -26,11 +25,7 @@ def command(parameters: Parameters, overwrite: bool) -> None:
     Example:
       patchseg prepare images masks --patch 128 --per-image 40
     """
-    if more := click.get_current_context().args:
-        raise UsageError(
-            f"{more[0]}: is one path too many; give a folder of images and a folder of masks, or a list file, not single "
-            "files (which is what a shell makes of *.png)"
-        )
+    refuse_more_paths()
     data = parameters.data
     images = required(data.images, "data.images", "IMAGES")
     path = prepare(

@@ -14,6 +14,7 @@ from patchseg.imaging.box import Box
 from patchseg.imaging.source import Array, ImageSource
 
 _BAND = 256  # target rows resampled at a time
+_SAMPLES = 2**24  # of the source that are held at a time when an image is reduced to a thumbnail
 
 
 def scaled_length(length: int, scale: float) -> int:
@@ -116,3 +117,22 @@ class ScaledSource:
             columns - left,
             Box(top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1),
         )
+
+
+def reduced(source: ImageSource, longest: int, *, labels: bool = False) -> Array:
+    """Return an image no longer than `longest` pixels either way, (h, w, C); a smaller one as it is.
+
+    Memory does not grow with the height of the image.
+
+    Args:
+        source: The image; it stays open.
+        longest: Most pixels of a side.
+        labels: Whether its pixels are labels, which take the nearest one.
+    """
+    height, width, channels = source.shape
+    scale = min(1.0, longest / max(height, width))
+    shown: ImageSource = ScaledSource(source, scale, labels=labels) if scale < 1 else source
+    rows = max(1, int(_SAMPLES * scale / (width * channels)))
+    tops = range(0, shown.shape[0], rows)
+    bands = [shown.read(Box(top, 0, min(rows, shown.shape[0] - top), shown.shape[1])) for top in tops]
+    return np.concatenate(bands)

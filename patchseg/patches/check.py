@@ -7,14 +7,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from patchseg.errors import DataError, listing
-from patchseg.imaging import Box, Reading, open_image, raster
+from patchseg.imaging import Box, ImageSource, Reading, open_image
 from patchseg.imaging.channels import GRAY, are_gray, channel_names
 from patchseg.imaging.reading import silent
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes, MaskReading
 from patchseg.labels.derive import Survey, derive, survey
 from patchseg.labels.layers import LayeredMask
-from patchseg.labels.mapping import indices
+from patchseg.labels.mapping import unknown
+from patchseg.patches.doctor.sizes import mismatch
 from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress
 
@@ -83,8 +84,9 @@ def inspect(
     for pair in pairs:
         assert pair.mask is not None
         image, mask = _note(_image, pair.image, reading, wrong), _note(_mask, pair, reading, wrong)
-        if image is not None and mask is not None and image.shape[:2] != mask.shape[:2]:
-            wrong.append(_mismatch(image, mask))
+        if image is not None and mask is not None:
+            finding = mismatch(image.path, image.shape[:2], mask.path, mask.shape[:2])
+            wrong += [str(finding)] if finding else []
         images += [image] if image is not None else []
         masks += [mask] if mask is not None else []
         progress.step()
@@ -92,10 +94,10 @@ def inspect(
     if reading.channels is None and _all_gray(images):
         images = [image._replace(shape=(*image.shape[:2], 1), names=(GRAY,)) for image in images]
         reading = reading._replace(channels=(GRAY,))
-    wrong += _strangers(images)
+    wrong += strangers([(image.path, image.names, image.dtype) for image in images])
     surveys = [mask.survey for mask in masks]
     if classes is not None:
-        wrong += _unknown(surveys, classes)
+        wrong += [told for survey in surveys if (told := unknown(survey, classes))]
     if wrong:
         raise DataError(listing(wrong))
     return Inspection(
@@ -113,6 +115,17 @@ def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
     raise DataError(
         f"{path}: holds NaN or infinity, first at row {top + row}, column {column}; expected finite numbers, so fill them in"
     )
+
+
+def require_labels(mask: ImageSource, path: Path) -> None:
+    """Raise a `DataError` where an open mask can hold neither indices nor colours."""
+    channels = mask.shape[2]
+    if channels == 2 or channels > 4:
+        raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")
+    if channels >= 3 and mask.dtype != np.uint8:
+        raise DataError(
+            f"{path}: holds colours of {mask.dtype}; expected 8 bits, so save it as uint8 or as indices"
+        )
 
 
 def _note(
@@ -144,27 +157,9 @@ def _mask(pair: Pair, reading: Reading) -> _Mask:
     path = pair.mask
     assert path is not None
     with pair.open_mask(reading) as mask:
-        channels = mask.shape[2]
-        if channels == 2 or channels > 4:
-            raise DataError(f"{path}: has {channels} channels; expected 1 (indices) or 3 (colours)")
-        if channels >= 3 and mask.dtype != np.uint8:
-            raise DataError(
-                f"{path}: holds colours of {mask.dtype}; expected 8 bits, so save it as uint8 or as indices"
-            )
+        require_labels(mask, path)
         told = (mask.overlap, mask.pulled) if isinstance(mask, LayeredMask) else ()
         return _Mask(path, mask.shape, survey(mask, path), *told)
-
-
-def _mismatch(image: _Image, mask: _Mask) -> str:
-    """Tell two sizes that differ, and whether EXIF is why."""
-    size = "{} x {}".format(*mask.shape[:2])
-    text = f"{mask.path}: is {size} pixels, its image {image.path} is {{}} x {{}}".format(*image.shape[:2])
-    turned = raster.orientation(image.path) >= 5 or raster.orientation(mask.path) >= 5
-    if turned and image.shape[:2] == mask.shape[1::-1]:
-        return (
-            f"{text} once turned upright by its EXIF orientation; save the mask upright, or both without EXIF"
-        )
-    return f"{text}; rows x columns must be equal, so save the mask at the image's size"
 
 
 def _all_gray(images: list[_Image]) -> bool:
@@ -172,28 +167,23 @@ def _all_gray(images: list[_Image]) -> bool:
     return any(i.gray for i in images) and all(i.gray or i.names == (GRAY,) for i in images)
 
 
-def _strangers(images: list[_Image]) -> list[str]:
-    """Name the images whose channels or dtype differ from the first one's."""
-    first = images[0] if images else None
-    return [
-        f"{image.path}: has the channels {', '.join(image.names)}, {first.path} has {', '.join(first.names)}; expected one "
-        "order, so choose them by name in data.channels"
-        for image in images
-        if first is not None and image.names != first.names and set(image.names) == set(first.names)
-    ] + [
-        f"{image.path}: has {image.shape[2]} channels of {image.dtype}, {first.path} has {first.shape[2]} of {first.dtype}; "
-        "expected all alike, so convert one kind to the other"
-        for image in images
-        if first is not None and (image.shape[2], image.dtype) != (first.shape[2], first.dtype)
-    ]
+def strangers(images: Sequence[tuple[Path, tuple[str, ...], np.dtype[Any]]]) -> list[str]:
+    """Name the images whose channels or dtype differ from the first one's.
 
-
-def _unknown(surveys: list[Survey], classes: Classes) -> list[str]:
-    """Name the masks with values or colours that no class has."""
-    mistakes = []
-    for s in surveys:
-        try:
-            indices(s, classes)
-        except DataError as error:
-            mistakes.append(str(error))
-    return mistakes
+    Args:
+        images: Path, names of the channels and dtype of each.
+    """
+    findings = []
+    for path, names, dtype in images:
+        first, its_names, its_dtype = images[0]
+        if names != its_names and set(names) == set(its_names):
+            findings.append(
+                f"{path}: has the channels {', '.join(names)}, {first} has {', '.join(its_names)}; expected one "
+                "order, so choose them by name in data.channels"
+            )
+        elif (len(names), dtype) != (len(its_names), its_dtype):
+            findings.append(
+                f"{path}: has {len(names)} channels of {dtype}, {first} has {len(its_names)} of {its_dtype}; "
+                "expected all alike, so convert one kind to the other"
+            )
+    return findings

@@ -1,8 +1,9 @@
 """The verb `prepare`: images and masks -> patches.h5, one image at a time."""
 
+import shlex
 from pathlib import Path
 
-from patchseg.errors import UsageError
+from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Reading
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.labels.classes import IGNORE, Classes, MaskReading
@@ -51,14 +52,18 @@ def prepare(
     progress = progress or Progress()
     output = Path(parameters.output)
     refuse_existing([output], overwrite=overwrite)
-    pairs, held_out, mistakes = _all_pairs(images, masks, parameters, data, progress)
+    pairs, held_out, mistakes = all_pairs(images, masks, parameters, data, progress)
     pairs, left_out = without_test(pairs)
     if left_out:
         progress.say(f"{counted(left_out, 'image')} of the test set left out")
     group = groups_of(pairs, parameters.group)
     labels, reading = MaskReading.of(data), Reading.of(effective(data), progress.say)
-    everything, classes = _named(pairs + held_out, data, labels, mistakes, progress)
-    inspection = inspect(everything, classes, progress, mistakes=mistakes, labels=labels, reading=reading)
+    try:
+        everything, classes = named(pairs + held_out, data, labels, mistakes, progress)
+        inspection = inspect(everything, classes, progress, mistakes=mistakes, labels=labels, reading=reading)
+    except DataError as error:
+        words = " ".join(shlex.quote(str(path)) for path in (images, masks) if path is not None)
+        raise DataError(f"{error}\nlikely causes, and doubts besides: patchseg check {words}") from None
     if data.classes and all(c.value is None and c.color is None for c in data.classes):
         shown_by_index(inspection.surveys)  # names in an order mean indices, on which files must agree
     drawn = any(pair.drawn for pair in everything)
@@ -102,7 +107,7 @@ def _with_channels(data: DataParameters, reading: Reading, progress: Progress) -
     return data.planned(channels=list(reading.channels))
 
 
-def _all_pairs(
+def all_pairs(
     images: Path | str,
     masks: Path | str | None,
     parameters: PrepareParameters,
@@ -141,7 +146,7 @@ def _pairs(
     raise UsageError(f"{images}: is neither a folder of images nor a list file; check the path")
 
 
-def _named(
+def named(
     pairs: list[Pair],
     data: DataParameters,
     labels: MaskReading,
@@ -153,9 +158,9 @@ def _named(
     pairs, classes = name_layers(pairs, classes, labels)
     if not any(pair.drawn for pair in pairs):
         return pairs, classes
-    named = name_drawings(pairs, data, progress, mistakes=mistakes)
-    progress.say(f"classes (of the annotations): {named.classes}")
-    return named.pairs, named.classes
+    drawn = name_drawings(pairs, data, progress, mistakes=mistakes)
+    progress.say(f"classes (of the annotations): {drawn.classes}")
+    return drawn.pairs, drawn.classes
 
 
 def _notes(inspection: Inspection, entries: list[Mapped], *, derived: bool) -> list[str]:

@@ -12,6 +12,7 @@ from patchseg.errors import UsageError
 from patchseg.imaging import Box, Reading
 from patchseg.imaging.scale import ScaledSource, scaled_length
 from patchseg.labels.classes import Classes
+from patchseg.labels.derive import Survey
 from patchseg.labels.mapping import counted as class_counts
 from patchseg.parameters import PrepareParameters
 from patchseg.patches.blocks import fits
@@ -59,9 +60,58 @@ def decide(
         UsageError: The patch is larger than every image, or two ways to split are given.
         DataError: The groups leave none for one of the sides.
     """
+    strata = strata_of(
+        pairs[: len(group)], inspection.surveys, inspection.classes, parameters.scale, inspection.reading
+    )
+    return regions_of(pairs, group, inspection.shapes, parameters, strata)
+
+
+def strata_of(
+    pairs: list[Pair], surveys: list[Survey], classes: Classes, scale: float, reading: Reading
+) -> Strata:
+    """Return where the classes are in the masks of some pairs.
+
+    Args:
+        pairs: The pairs that are split.
+        surveys: Of their masks, and maybe of more.
+        classes: What their values mean.
+        scale: Multiple of their size at which they are cut.
+        reading: How files are read.
+
+    Raises:
+        DataError: A value is no class.
+    """
+
+    def profile(image: int) -> NDArray[np.bool_]:
+        return _profile(pairs[image], classes, scale, reading)
+
+    counts = np.stack([class_counts(survey, classes) for survey in surveys[: len(pairs)]])
+    return Strata(counts > 0, profile)
+
+
+def regions_of(
+    pairs: list[Pair],
+    group: list[str],
+    sizes: list[tuple[int, int]],
+    parameters: PrepareParameters,
+    strata: Strata | None = None,
+) -> list[Region]:
+    """Decide the side of every image, or of its blocks, by their sizes.
+
+    Args:
+        pairs: All; those beyond the groups are given for validation.
+        group: The group of each of the first.
+        sizes: (H, W) of all images.
+        parameters: How to split, and the size of a patch.
+        strata: Where the classes are, for those that are to be on both sides; None where that is not known.
+
+    Raises:
+        UsageError: The patch is larger than every image, or two ways to split are given.
+        DataError: The groups leave none for one of the sides.
+    """
     shapes = [
         (scaled_length(height, parameters.scale), scaled_length(width, parameters.scale))
-        for height, width in inspection.shapes
+        for height, width in sizes
     ]
     largest = max(shapes, key=max)
     if parameters.patch > max(largest):
@@ -75,14 +125,9 @@ def decide(
     if sides:
         return given(shapes, [side for side in sides if side in ("train", "val")])
     held = [Region(i, "val", Box(0, 0, *shapes[i])) for i in range(mine, len(shapes))]
-
-    def profile(image: int) -> NDArray[np.bool_]:
-        return _profile(pairs[image], inspection.classes, parameters.scale, inspection.reading)
-
-    counts = np.stack([class_counts(survey, inspection.classes) for survey in inspection.surveys])
     regions = split(
         shapes[:mine], group, validation=0.0 if held else parameters.validation, patch=parameters.patch,
-        seed=parameters.seed, fold=parameters.fold, strata=Strata(counts[:mine] > 0, profile),
+        seed=parameters.seed, fold=parameters.fold, strata=strata,
     )  # fmt: skip
     return regions + held
 

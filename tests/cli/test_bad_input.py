@@ -15,6 +15,9 @@ def pixels(file):
         return np.array(image)
 
 
+HINT = "\n       likely causes, and doubts besides: patchseg check images masks"
+
+
 def save(file, array):
     Image.fromarray(array).save(file)
 
@@ -123,7 +126,8 @@ def test_bad_data_is_refused_by_prepare(spoil, code, told, folder, run):
     ended = run(*PREPARE, "--overwrite")
     assert ended.code == code
     assert ended.out == ""
-    assert re.fullmatch(told, ended.error)
+    assert re.fullmatch(told, ended.error.removesuffix(HINT))
+    assert ended.error.endswith(HINT) == (code == 3)
     assert (folder / "patches.h5").read_bytes() == before
     assert not list(folder.glob(".*"))
 
@@ -137,6 +141,7 @@ def test_a_value_that_is_no_class_is_named_with_the_classes(folder, run, write_p
     assert ended.code == 3
     assert ended.error == (
         "masks/0001.png: value 7 is no class (0 background, 1 line, 2 ellipse); add it to data.classes or set it to 255"
+        + HINT
     )
 
 
@@ -151,7 +156,7 @@ def test_a_colour_that_is_no_class_is_named_with_the_classes(folder, run, write_
     assert ended.code == 3
     assert ended.error == (
         "masks/0002.png: colour #ff0100 is no class (#000000 background, #ff0000 line); "
-        "add it to data.classes or repaint it (or, for soft edges and JPEG, give --mask-tolerance)"
+        "add it to data.classes or repaint it (or, for soft edges and JPEG, give --mask-tolerance)" + HINT
     )
 
 

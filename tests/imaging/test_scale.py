@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchseg.imaging import ArraySource, Box
-from patchseg.imaging.scale import ScaledSource, nearest, scaled_length, support, weights
+from patchseg.imaging import scale as scale_module
+from patchseg.imaging.scale import ScaledSource, nearest, reduced, scaled_length, support, weights
 
 lengths = st.integers(1, 60)
 scales = st.floats(0.1, 8)
@@ -154,3 +155,14 @@ def test_the_palette_comes_along_and_the_source_is_closed():
         assert twice.palette is source.palette
         assert twice.dtype == np.uint8
     assert source.read(Box(0, 0, 4, 4)).size == 0
+
+
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("samples", [1, 500, 2**24])
+def test_a_reduced_image_is_the_scaled_one_whatever_its_bands(monkeypatch, labels, samples):
+    monkeypatch.setattr(scale_module, "_SAMPLES", samples)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 61, 2), dtype=np.uint8)
+    found = reduced(ArraySource(pixels), 30, labels=labels)
+    assert found.shape == (30, 20, 2)
+    assert (found == scaled(pixels, 30 / 90, labels=labels)).all()
+    assert (reduced(ArraySource(pixels), 90, labels=labels) == pixels).all()

@@ -82,7 +82,9 @@ def test_channels_that_are_chosen_are_learned_and_gray_is_left_alone(tmp_path, g
 def test_a_channel_that_an_image_does_not_have_is_refused_for_each(tmp_path, gray, run):
     with pytest.raises(DataError) as caught:
         run(tmp_path, data=DataParameters(channels=[3]))
-    assert [line.split(": ")[1][:17] for line in str(caught.value).splitlines()] == ["has no channel 3;"] * 3
+    *told, hint = str(caught.value).splitlines()
+    assert [line.split(": ")[1][:17] for line in told] == ["has no channel 3;"] * 3
+    assert "patchseg check" in hint
 
 
 def test_channels_that_are_named_are_kept_though_they_are_equal(tmp_path, gray, run, everything):

@@ -113,7 +113,8 @@ def test_everything_wrong_is_listed_at_once(folder):
     data = DataParameters(classes=[ClassParameters(name=name) for name in ("ground", "leaf", "bug")])
     with pytest.raises(DataError) as caught:
         prepare(folder / "images", folder / "via.json", parameters=parameters(folder), data=data)
-    found = str(caught.value).splitlines()
+    *found, hint = str(caught.value).splitlines()
+    assert "patchseg check" in hint
     assert [
         part in line
         for part, line in zip(

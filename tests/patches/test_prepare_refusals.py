@@ -32,6 +32,7 @@ def test_missing_masks_and_bad_files_are_listed_together(tmp_path, write, run):
         "a.png: has no mask", "v.png: has no mask", "w.png: belongs to no image", "b.png: is 9 x 30 pixels",
         "d.png: is truncated", "f.png: has 1 channels", "c.png: value 7 is no class",
     ]  # fmt: skip
+    assert found.pop() == f"likely causes, and doubts besides: patchseg check {images} {masks}"
     assert len(found) == len(expected)
     for part, line in zip(expected, found, strict=True):
         assert part in line
