@@ -106,7 +106,7 @@ def judge(pairs: Sequence[tuple[Path, Agreement]]) -> Iterator[Finding]:
         files = tuple(path for (path, _), is_fit in zip(pairs, fit, strict=True) if is_fit)
         yield _misplaced(files, best.how, sure=len(pairs) > _SOME)
         return
-    turned, moved = _turned_alone(kept, turns), _movedalone(maps, steps)
+    turned, moved = _turned_alone(kept, turns), _shifted_alone(maps, steps)
     for number in sorted(turned.keys() | moved.keys()):
         both = [moves[number] for moves in (turned, moved) if number in moves]
         move = max(both, key=lambda move: move.score)
@@ -205,7 +205,7 @@ def _shifted(maps: Grid, step: float) -> Move | None:
     return None
 
 
-def _movedalone(maps: Grid, steps: Scores) -> dict[int, Move]:
+def _shifted_alone(maps: Grid, steps: Scores) -> dict[int, Move]:
     """Return the shifts that fit single masks better, where the others are in their place."""
     moves: dict[int, Move] = {}
     here, peaks = maps[:, REACH, REACH], maps.max(axis=(1, 2))
