@@ -3,7 +3,7 @@
 The measure is the mean strength of the image's edges along the mask's outlines, in standard deviations. It is compared
 between the mask as it is and the mask flipped, turned or shifted. Edges that are in the same place in every image, such
 as a frame or a scale bar, are taken out first, and a mask whose objects are all drawn a little too large is no shift:
-it agrees as well with the opposite one.
+a part of its outline agrees as well in other places.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +22,7 @@ REACH = 24  # pixels of a thumbnail that a shift is looked for
 _SIDE = 128  # of the squares in which flips and turns are compared
 _OUTLINE = 40  # pixels of outlines below which nothing can be told
 _MARGIN = 0.3  # standard deviations by which another place must be better
+_PEAK = 3  # pixels around the best shift that belong to it
 _SOME, _MARGIN_OF_FEW = 3, 1.5  # where there are few images, chance plays a larger part
 _FRAME = 4  # pixels at the border of an image that are left out
 _CURE = "look at them together (--html), and export the mask again"
@@ -105,7 +106,7 @@ def judge(pairs: Sequence[tuple[Path, Agreement]]) -> Iterator[Finding]:
         files = tuple(path for (path, _), is_fit in zip(pairs, fit, strict=True) if is_fit)
         yield _misplaced(files, best.how, sure=len(pairs) > _SOME)
         return
-    turned, moved = _turned_alone(kept, turns), _movedalone(maps, steps)
+    turned, moved = _turned_alone(kept, turns), _shifted_alone(maps, steps)
     for number in sorted(turned.keys() | moved.keys()):
         both = [moves[number] for moves in (turned, moved) if number in moves]
         move = max(both, key=lambda move: move.score)
@@ -159,7 +160,7 @@ def _turned(kept: Scores, turns: Scores) -> Move | None:
     """Return the turn that fits the masks better all together."""
     for number, how in enumerate(TURNS):
         fit = ~np.isnan(turns[:, number])
-        if _is_better(turns[fit, number], kept[fit]):
+        if is_better(turns[fit, number], kept[fit]):
             return Move(float(turns[fit, number].mean()), how, fit)
     return None
 
@@ -199,12 +200,12 @@ def _shifted(maps: Grid, step: float) -> Move | None:
     mean = maps.mean(axis=0)
     down, right = _peak(mean)
     here = np.maximum(maps[:, REACH, REACH], maps[:, REACH - down, REACH - right])
-    if _is_shift(mean, down, right) and _is_better(maps[:, REACH + down, REACH + right], here, factor=1.3):
+    if _is_shift(mean, down, right) and is_better(maps[:, REACH + down, REACH + right], here, factor=1.3):
         return Move(float(mean.max()), _in_pixels(down * step, right * step))
     return None
 
 
-def _movedalone(maps: Grid, steps: Scores) -> dict[int, Move]:
+def _shifted_alone(maps: Grid, steps: Scores) -> dict[int, Move]:
     """Return the shifts that fit single masks better, where the others are in their place."""
     moves: dict[int, Move] = {}
     here, peaks = maps[:, REACH, REACH], maps.max(axis=(1, 2))
@@ -218,10 +219,16 @@ def _movedalone(maps: Grid, steps: Scores) -> dict[int, Move]:
     return moves
 
 
-def _is_better(
+def is_better(
     there: NDArray[np.floating[Any]], here: NDArray[np.floating[Any]], *, factor: float = 2.0
 ) -> bool:
-    """Tell whether masks agree better in another place: by a margin, and in most images, far beyond chance."""
+    """Tell whether masks agree better in another place: by a margin, and in most images, far beyond chance.
+
+    Args:
+        there: Agreement of each mask in the other place, (n,).
+        here: Agreement where it is, (n,).
+        factor: By which the mean must be greater, too.
+    """
     if not len(there):
         return False
     gain = there - here
@@ -246,10 +253,15 @@ def _peak(shifts: Grid) -> tuple[int, int]:
 
 
 def _is_shift(shifts: Grid, down: int, right: int) -> bool:
-    """Tell whether the mask fits clearly better there than where it is, and than shifted the opposite way."""
-    here, opposite = shifts[REACH, REACH], shifts[REACH - down, REACH - right]
-    there = shifts[REACH + down, REACH + right]
-    return max(abs(down), abs(right)) >= 2 and bool(there > 1.3 * max(here, opposite, 0) + 0.25)
+    """Tell whether the mask fits clearly better there than where it is, and than in any third place.
+
+    A mask that is drawn too large or too small fits as well, by a part of its outline, when shifted another way.
+    """
+    row, column = REACH + down, REACH + right
+    others = shifts.copy()
+    others[max(0, row - _PEAK) : row + _PEAK + 1, max(0, column - _PEAK) : column + _PEAK + 1] = 0
+    rival = max(float(shifts[REACH, REACH]), float(others.max()))
+    return max(abs(down), abs(right)) >= 2 and bool(shifts[row, column] > 1.5 * rival + 0.2)
 
 
 def _in_pixels(down: float, right: float) -> str:

@@ -120,6 +120,9 @@ def test_the_split_is_that_of_prepare(dataset, tmp_path):
     with h5py.File(tmp_path / "p.h5") as file:
         sides = [side.decode() for side in file["sources/side"][:]]
     report = dataset.check(seed=3)
+    dataset.image(2).write_bytes(b"")
+    broken = dataset.check(seed=3)
+    assert [sample.side for sample in broken.samples] == [sample.side for sample in report.samples]
     assert sorted(sample.side for sample in report.samples) == sorted(sides)
     assert report.sides == {"train": 8, "val": 2}
 
@@ -172,6 +175,9 @@ def test_findings_of_one_cause_are_one_with_all_files():
     assert [str(finding) for finding in gathered([*made, other])] == [
         "d: found; cure", "a (and 2 more): a found; cure"
     ]  # fmt: skip
+    doubt = Finding("size", "warning", (Path("e"),), "found", "cure")
+    late = Finding("twins", "error", (Path("f"),), "found", "cure")
+    assert gathered([doubt, late]) == (late, doubt)
     assert gathered([*made, other])[1].files == (Path("a"), Path("b"), Path("c"))
 
 

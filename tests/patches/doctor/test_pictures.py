@@ -42,7 +42,8 @@ def test_white_that_is_in_every_image_is_no_fault(dataset, remake):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda image: np.stack([image, image, image // 2], axis=2), lambda image: image.astype(np.uint16)]
+    "make",
+    [lambda image: np.stack([image, image, image // 2], axis=2), lambda image: image.astype(np.uint16)],
 )
 def test_channels_and_dtypes_that_differ_are_an_error(dataset, remake, make):
     remake(make, 3)

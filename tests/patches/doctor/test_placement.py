@@ -74,12 +74,31 @@ def test_few_images_give_no_more_than_a_doubt():
     assert found.severity == "warning"
 
 
-def test_masks_drawn_too_large_are_not_shifted():
-    def grown(_, mask):
+@pytest.mark.parametrize("some", [range(20), [7], [12]])
+def test_masks_drawn_too_large_are_not_shifted(some):
+    def grown(number, mask):
         around = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 3, mode="edge"), (7, 7))
-        return around.max(axis=(2, 3))
+        return around.max(axis=(2, 3)) if number in some else mask
 
     assert list(placement.judge(agreements(grown, count=20))) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "better"),
+    [
+        ([0.9] * 10, [0.1] * 10, True),
+        ([0.4] * 10, [0.15] * 10, False),  # no margin
+        ([0.9] * 10, [0.5] * 10, False),  # no factor of 2
+        ([0.2] * 10, [-0.9] * 10, False),  # outlines that avoid the edges, and fit nowhere
+        ([1.6] * 7 + [0.0] * 3, [0.1] * 10, False),  # not in three quarters of the images
+        ([3.0, *[0.2] * 9], [0.1] * 10, False),  # by chance
+        ([1.4] * 3, [0.1] * 3, False),  # few images
+        ([1.7] * 3, [0.1] * 3, True),
+        ([], [], False),
+    ],
+)
+def test_another_place_must_be_clearly_better(there, here, better):
+    assert placement.is_better(np.array(there), np.array(here)) is better
 
 
 def test_a_frame_that_is_in_every_image_draws_no_mask_to_it():

@@ -93,6 +93,13 @@ def test_numbered_objects_are_told_from_classes(dataset, files):
     assert dataset.found()["instances"].cause == "one number an object, not one a class"
 
 
+def test_numbered_objects_in_some_masks_are_told_from_the_classes_of_the_others(dataset, remake, files):
+    remake(lambda mask: two_valued(mask, 1))
+    for number in (3, 8):
+        files[1](dataset.mask(number), numbered(36 + number))
+    assert dataset.only("instances").files == (dataset.mask(3), dataset.mask(8))
+
+
 def test_many_classes_of_one_region_each_are_no_objects(dataset, files):
     for number in dataset.numbers:
         files[1](dataset.mask(number), np.roll(numbered(7), number, axis=1))
