@@ -16,7 +16,7 @@ from patchseg.labels.content import base_name
 from patchseg.labels.drawn import Drawn, require_fit
 from patchseg.labels.shapes import Annotations, Drawing
 from patchseg.parameters import DataParameters
-from patchseg.patches.pairs import Pair, Unpaired, image_files
+from patchseg.patches.pairs import Pair, Unpaired, doubles, image_files, name_of, walk
 from patchseg.progress import Progress
 
 _SHOWN = 5  # names in a sentence
@@ -40,13 +40,13 @@ class _Matched(NamedTuple):
 def is_annotated(images: Path, masks: Path) -> bool:
     """Tell whether what is given for masks are annotations.
 
-    They are by their suffix, in a folder that holds no image, or beside the images, named like them.
+    They are by their suffix, in a folder without images, also in those inside it, or beside the images, named like them.
     """
     if masks.is_file():
         return masks.suffix.lower() in ANNOTATION_SUFFIXES
     if not masks.is_dir():
         return False
-    stems = {file.stem for file in masks.iterdir() if file.suffix.lower() in SUFFIXES}
+    stems = {file.stem for file in walk(masks)}
     drawings = {file.stem for file in annotation_files(masks)}
     if stems and images.resolve() != masks.resolve():
         return False
@@ -74,7 +74,7 @@ def find_drawn(
     files = read_annotations(annotations, attribute=data.attribute)
     entries = [_Entry(file, drawing) for file in files for drawing in file.drawings]
     matched = _match(paths, images, entries)
-    findings = _twins(paths) + matched.findings
+    findings = doubles(paths, images) + matched.findings
     if not matched.entries:
         findings.append(
             f"{annotations}: lists none of the images in {images}; check that both belong together"
@@ -95,7 +95,7 @@ def find_drawn(
     pairs = []
     for path in paths:
         try:
-            pairs += [_pair(path, found[path])] if path in found else []
+            pairs += [_pair(path, images, found[path])] if path in found else []
         except DataError as error:
             findings.append(str(error))
     if findings:
@@ -104,12 +104,13 @@ def find_drawn(
 
 
 def _match(paths: list[Path], root: Path, entries: list[_Entry]) -> _Matched:
-    """Match images with entries by relative path, then by name, then by stem."""
+    """Match images with entries by relative path, with or without suffix, then by name, then by stem."""
     found: dict[Path, int] = {}
     findings: list[str] = []
     taken: set[int] = set()
     by: list[tuple[Callable[[Path], str], Callable[[str], str]]] = [
         (lambda path: path.relative_to(root).as_posix(), lambda name: name.replace("\\", "/")),
+        (lambda path: name_of(path, root), _without_suffix),
         (lambda path: path.name, base_name),
         (lambda path: _stem(path.name), _stem),
     ]
@@ -128,16 +129,6 @@ def _match(paths: list[Path], root: Path, entries: list[_Entry]) -> _Matched:
                     f"{' and '.join(map(str, here[:2]))}: may be {listed}; expected one of each, so rename them"
                 )
     return _Matched(found, sorted(findings))
-
-
-def _twins(paths: list[Path]) -> list[str]:
-    """Name the images whose stem, which becomes the name of the mask, an earlier one has."""
-    groups = _grouped((path.stem, path) for path in paths).values()
-    return [
-        f"{path}: has the same stem as {group[0]}; rename or remove one of them"
-        for group in groups
-        for path in group[1:]
-    ]
 
 
 def _strays(annotations: Path, paths: list[Path], matched: _Matched, data: DataParameters) -> list[str]:
@@ -192,6 +183,16 @@ def _grouped(pairs: Iterable[tuple[str, Value]]) -> dict[str, list[Value]]:
     return groups
 
 
+def _without_suffix(name: str) -> str:
+    r"""Return a path with slashes, without the suffix of an image.
+
+    >>> _without_suffix("18\\7.jpg"), _without_suffix("18/7.3")
+    ('18/7', '18/7.3')
+    """
+    path = Path(name.replace("\\", "/"))
+    return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
+
+
 def _stem(name: str) -> str:
     """Return the last part of a path without the suffix of an image, if it has one, and the "ome" before it.
 
@@ -202,12 +203,12 @@ def _stem(name: str) -> str:
     return (last.stem if last.suffix.lower() in SUFFIXES else last.name).removesuffix(".ome")
 
 
-def _pair(path: Path, entry: _Entry) -> Pair:
+def _pair(path: Path, root: Path, entry: _Entry) -> Pair:
     """Return an image with its drawing, which must be of its size."""
     with open_image(path) as image:
         shape = image.shape[:2]
     require_fit(entry.drawing, entry.file.path, path, shape)
-    return Pair(path.stem, path, entry.file.path, drawn=Drawn(entry.file, entry.drawing, shape))
+    return Pair(name_of(path, root), path, entry.file.path, drawn=Drawn(entry.file, entry.drawing, shape))
 
 
 def _some(names: list[str]) -> str:

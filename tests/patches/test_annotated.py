@@ -143,6 +143,20 @@ def test_images_that_exif_turns_are_said_where_no_size_tells_how_they_were_drawn
     assert heard.lines == ["a.jpg: turned upright by EXIF, and so is taken what is drawn; look at the masks"]
 
 
+def test_images_in_folders_are_matched_by_their_paths_and_named_by_them(folder):
+    for name in "ab":
+        (folder / f"images/{name}.png").unlink()
+    for name in ("18/7.png", "19/7.png"):
+        (folder / "images" / name).parent.mkdir()
+        Image.fromarray(np.zeros((8, 10), np.uint8)).save(folder / "images" / name)
+    for names in (("18/7.png", "19/7.png"), ("18\\7.jpg", "19/7.jpg")):
+        pairs = find_drawn(folder / "images", coco(folder, *names), DataParameters(), Progress())
+        assert [(pair.name, pair.drawn.drawing.image) for pair in pairs] == list(
+            zip(("18/7", "19/7"), names, strict=True)
+        )
+    assert len(findings(folder, coco(folder, "7.png"))) == 1
+
+
 # What does not fit
 
 
@@ -222,6 +236,9 @@ def test_annotations_are_files_by_their_suffix_and_folders_without_images(folder
 def test_a_folder_of_masks_with_a_record_in_it_holds_masks(folder):
     labelme(folder / "masks", "a.png", "a.json")
     Image.fromarray(np.zeros((8, 10), np.uint8)).save(folder / "masks/a.png")
+    assert not is_annotated(folder / "images", folder / "masks")
+    (folder / "masks/18").mkdir()
+    (folder / "masks/a.png").rename(folder / "masks/18/a.png")
     assert not is_annotated(folder / "images", folder / "masks")
 
 
