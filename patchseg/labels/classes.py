@@ -6,6 +6,7 @@ remapped in silence; a `MaskReading` says what else is to be ignored, and how fa
 """
 
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -159,14 +160,14 @@ class Classes:
             known = {int(color[1:], 16) for color in self.colors}
             gray = int(picture.hexadecimal(picture.IGNORE_COLOR)[1:], 16)
             given = self.reading.ignored_color
-            ignored = next(c for c in (given, gray, *range(2**24)) if c is not None and c not in known)
+            ignored = next(c for c in chain([given, gray], count()) if c is not None and c not in known)
             table = np.zeros((256, 3), np.uint8)
             table[: len(self)] = self.palette
             table[IGNORE] = (ignored >> 16, ignored >> 8 & 255, ignored & 255)
             return Originals(table, f"#{ignored:06x}")
         values = self._values()
         given_value = self.reading.ignore if isinstance(self.reading.ignore, int) else IGNORE
-        value = next(v for v in (given_value, IGNORE, *range(2**16)) if v not in values)
+        value = next(v for v in chain([given_value, IGNORE], count()) if v not in values)
         all_values = [*values, value]
         kinds = (np.uint8, np.uint16, np.int32)
         dtype = next(

@@ -146,7 +146,7 @@ def _near_black_and_white(surveys: list[Survey], tolerance: float) -> bool:
             return False
         black.add(bool((off[:, 0] <= tolerance).any()))
         white.add(bool((off[:, 1] <= tolerance).any()))
-    return True in black and True in white and tolerance < 255
+    return True in black and True in white
 
 
 def _binary(surveys: list[Survey], reading: MaskReading) -> Classes:

@@ -89,7 +89,7 @@ def place(shapes: list[tuple[int, int]], drawn: list[Block], patch: int, profile
 
     for image in [*range(len(shapes))] * 2:
         trials = [[*chosen[:image], at, *chosen[image + 1 :]] for at in range(len(options[image]))]
-        best = min(trials, key=lambda trial: (score(trial), trial[image]))
+        best = min(trials, key=score)  # the earliest of equal ones
         chosen = best if score(best) < score(chosen) else chosen
     return [blocks[at] for blocks, at in zip(options, chosen, strict=True)]
 
@@ -102,12 +102,7 @@ def _options(length: int, drawn: Block, patch: int) -> list[Block]:
         range(patch, length - val - patch, max(1, patch // 2)), key=lambda a: abs(a - drawn.start)
     )
     blocks = [Block(start, start + val) for start in [drawn.start, other, *between]]
-    enough = sum(stop - start for start, stop in drawn.training(length, patch)) // 2
-    return [
-        block
-        for block in blocks
-        if sum(stop - start for start, stop in block.training(length, patch)) >= max(enough, patch)
-    ]
+    return [block for block in blocks if block.training(length, patch)]
 
 
 def _classes(found: NDArray[np.bool_], block: Block, patch: int) -> NDArray[np.bool_]:

@@ -151,7 +151,14 @@ def test_the_truth_may_be_a_file_an_object(tmp_path, values, suffix):
     assert "25.00 % missed" in report(masks / "scores.json", output=tmp_path / "r.html").read_text()
     # And once more, though what was painted now lies among the masks.
     assert confusion(masks, truth, **how) == [[1, 1], [1, 1]]
-    with pytest.raises(UsageError, match=r"exists already; .*--overwrite"):
+    other = tmp_path / "other" / "truth"
+    other.mkdir(parents=True)
+    (other / f"a{suffix}").write_text("precious")
+    with pytest.raises(UsageError, match=r"truth/a\....: exists already; .*--overwrite"):
         evaluate(
-            masks, truth, data=DataParameters(**how["data"]), parameters=EvaluateParameters(output=str(masks))
+            masks,
+            truth,
+            data=DataParameters(**how["data"]),
+            parameters=EvaluateParameters(output=str(other.parent)),
         )
+    assert (other / f"a{suffix}").read_text() == "precious"

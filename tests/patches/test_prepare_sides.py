@@ -151,6 +151,7 @@ def test_a_single_image_too_small_for_blocks_is_all_trained_on_and_that_is_said(
         "tells how good the network is, and the last weights are kept, not the best; give --val-images, more images or a "
         "smaller --patch",
     ]
+    assert len(told.lines) == 4, "and nothing of classes that are not validated"
 
 
 def test_a_single_image_of_three_patches_gives_a_block_to_each_side(tmp_path, write, run, everything):
