@@ -90,12 +90,11 @@ def _tell(path: Path, file: tifffile.TiffFile, source: "TiffSource", reading: Re
 
 
 class _Piece(NamedTuple):
-    """A segment and where it lies."""
+    """A segment, the pixels of a box that it holds, and where it holds them."""
 
     key: Key
-    top: int
-    left: int
-    channels: slice
+    target: tuple[slice, slice, slice]
+    source: tuple[slice, slice]
 
 
 class TiffSource:
@@ -162,33 +161,37 @@ class TiffSource:
         """Return all samples of a box, alpha included, (h, w, S)."""
         pixels = np.empty((box.height, box.width, self._samples * self._parts), self.dtype)
         self._segments.capacity = self._capacity(box)
-        pieces = list(self._pieces(box))
+        pieces = self._pieces(box)
         decoded = self._segments.fetch([piece.key for piece in pieces])
-        for (_, row, column, channels), segment in zip(pieces, decoded, strict=True):
-            top, left = max(row, box.top), max(column, box.left)
-            bottom = min(row + segment.shape[0], box.bottom)
-            right = min(column + segment.shape[1], box.right)
-            pixels[top - box.top : bottom - box.top, left - box.left : right - box.left, channels] = segment[
-                top - row : bottom - row, left - column : right - column
-            ]
+        for (_, target, source), segment in zip(pieces, decoded, strict=True):
+            pixels[target] = segment[source]
         return pixels
 
-    def _pieces(self, box: Box) -> Iterator[_Piece]:
-        """Yield the segments that a box touches, those that the next box of a sweep touches too last."""
+    def _pieces(self, box: Box) -> list[_Piece]:
+        """Return the segments that a box touches, those that the next box of a sweep touches too last."""
         height, width, down, across, planes = self._layout
         samples = self._samples // planes
-        rows = range(box.top // height, -(-box.bottom // height))
-        columns = range(box.left // width, -(-box.right // width))
+        rows = list(_spans(box.top, box.bottom, height))
+        columns = list(_spans(box.left, box.right, width))
         rightward = box.height == self.shape[0] and box.width < self.shape[1]
         places = (
-            ((r, c) for c in columns for r in rows) if rightward else ((r, c) for r in rows for c in columns)
+            [(r, c) for c in columns for r in rows] if rightward else [(r, c) for r in rows for c in columns]
         )
-        for row, column in places:
-            for part in range(self._parts):
-                for plane in range(planes):
-                    first = part * self._samples + plane * samples
-                    index = (plane * down + row) * across + column
-                    yield _Piece((part, index), row * height, column * width, slice(first, first + samples))
+        channels = [
+            (part, plane, slice(first, first + samples))
+            for part in range(self._parts)
+            for plane in range(planes)
+            for first in (part * self._samples + plane * samples,)
+        ]
+        return [
+            _Piece(
+                (part, (plane * down + row.number) * across + column.number),
+                (row.target, column.target, mine),
+                (row.source, column.source),
+            )
+            for row, column in places
+            for part, plane, mine in channels
+        ]
 
     def _capacity(self, box: Box) -> int:
         """Return the bytes of segments to keep for the box that comes after this one in a sweep."""
@@ -200,6 +203,20 @@ class TiffSource:
         if box.height == self.shape[0]:
             return max(_WINDOWS, int(1.25 * one * down))
         return max(_WINDOWS, int(1.25 * one * across * rows))
+
+
+class _Span(NamedTuple):
+    number: int
+    target: slice
+    source: slice
+
+
+def _spans(start: int, stop: int, length: int) -> Iterator[_Span]:
+    """Yield the segments along one axis that the pixels start..stop touch: their numbers, and which pixels they share."""
+    for number in range(start // length, -(-stop // length)):
+        first = number * length
+        low, high = max(start, first), min(stop, first + length)
+        yield _Span(number, slice(low - start, high - start), slice(low - first, high - first))
 
 
 def _palette(page: tifffile.TiffPage) -> NDArray[np.uint8] | None:
