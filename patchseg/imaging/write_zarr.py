@@ -21,11 +21,11 @@ _CENTIMETRE = 10_000.0  # in micrometres
 
 
 class ZarrWriter:
-    """Takes rows of a mask, (h, W); see `RowWriter`.
+    """Takes rows of a mask, (h, W) or (h, W, C); see `RowWriter`.
 
     Args:
         path: The folder.
-        shape: (H, W).
+        shape: (H, W) or (H, W, C).
         dtype: Of the pixels.
         palette: (K, 3) uint8 colours of class indices, or None.
         beside: What is written beside the pixels; its description is JSON.
@@ -64,7 +64,9 @@ class ZarrWriter:
             self._part.parent.mkdir(parents=True, exist_ok=True)
             group = zarr.create_group(store=str(self._part), attributes=self._attributes())
             self._levels = [
-                group.create_array(str(level), shape=shape, dtype=self._dtype, chunks=(_CHUNK, _CHUNK))
+                group.create_array(
+                    str(level), shape=shape, dtype=self._dtype, chunks=(_CHUNK, _CHUNK, *shape[2:])
+                )
                 for level, shape in enumerate(self._shapes())
             ]
         except OSError as error:
@@ -101,26 +103,21 @@ class ZarrWriter:
 
     def _shapes(self) -> list[tuple[int, ...]]:
         shapes = [self._shape]
-        while self._beside.pyramid and max(shapes[-1]) > _CHUNK:
-            shapes.append(tuple(-(-length // 2) for length in shapes[-1]))
+        while self._beside.pyramid and max(shapes[-1][:2]) > _CHUNK:
+            height, width, *channels = shapes[-1]
+            shapes.append((-(-height // 2), -(-width // 2), *channels))
         return shapes
 
     def _attributes(self) -> dict[str, Any]:
         across, down = self._beside.density or (_CENTIMETRE, _CENTIMETRE)
         unit = {} if self._beside.density is None else {"unit": "micrometer"}
-        datasets = [
-            {
-                "path": str(level),
-                "coordinateTransformations": [
-                    {
-                        "type": "scale",
-                        "scale": [_CENTIMETRE / down * 2**level, _CENTIMETRE / across * 2**level],
-                    }
-                ],
-            }
-            for level in range(len(self._shapes()))
-        ]
-        axes = [{"name": axis, "type": "space", **unit} for axis in "yx"]
+        channels = [{"name": "c", "type": "channel"}] if len(self._shape) == 3 else []
+        datasets = []
+        for level in range(len(self._shapes())):
+            scale = [_CENTIMETRE / down * 2**level, _CENTIMETRE / across * 2**level, *(1.0 for _ in channels)]
+            step = {"type": "scale", "scale": scale}
+            datasets.append({"path": str(level), "coordinateTransformations": [step]})
+        axes = [*({"name": axis, "type": "space", **unit} for axis in "yx"), *channels]
         colors = [] if self._palette is None else self._palette.tolist()
         label = {
             "colors": [{"label-value": value, "rgba": [*color, 255]} for value, color in enumerate(colors)]

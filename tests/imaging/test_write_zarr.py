@@ -51,6 +51,21 @@ def test_smaller_sizes_keep_every_second_row_and_column(tmp_path, monkeypatch, s
         assert step_of["scale"] == [1.0 * 2**level, 0.5 * 2**level]
 
 
+def test_masks_in_colours_and_of_wide_values_come_back_too(tmp_path):
+    beside = Beside(density=(20_000, 10_000), pyramid=True)
+    for name, shape, dtype in (("a", (600, 530, 3), np.uint8), ("b", (30, 40), np.int32)):
+        pixels = RANDOM.integers(0, 256, shape).astype(dtype) - (dtype is np.int32)
+        written(tmp_path / f"{name}.zarr", pixels.astype(dtype), beside=beside)
+        size = pixel_size(tmp_path / f"{name}.zarr")
+        assert size == (1.0, 0.5)
+        with open_raw(tmp_path / f"{name}.zarr") as source:
+            found = source.read(Box(0, 0, *shape[:2]))
+        np.testing.assert_array_equal(found, pixels.reshape(found.shape))
+        assert found.dtype == dtype
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r")
+    assert [array.shape for _, array in sorted(group.arrays())] == [(600, 530, 3), (300, 265, 3)]
+
+
 def test_pixel_size_colours_and_classes_stand_beside(tmp_path):
     classes = [{"name": "background", "value": 0, "color": "#000000"}]
     beside = Beside(density=(20_000, 10_000)).describing(classes)
