@@ -20,7 +20,7 @@ Window = Literal["flat", "gaussian", "hann"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 MaskStyle = Literal["index", "rgb"]
-Format = Literal["auto", "png", "tiff"]
+Format = Literal["auto", "png", "tiff", "zarr"]
 
 
 class ClassParameters(Section):

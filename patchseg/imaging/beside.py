@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import tifffile
 
-from patchseg.imaging import raster, tiff
+from patchseg.imaging import raster, tiff, zarr
+from patchseg.imaging.address import is_zarr
 from patchseg.imaging.resolution import pixel_size
 
 # Scale, tie point, matrix, and the three of the coordinate system (GeoTIFF 1.1, OGC 19-008r4), which go together.
@@ -42,7 +43,8 @@ class Beside(NamedTuple):
     @classmethod
     def of_image(cls, path: Path) -> "Beside":
         """Take over what the file of an image says; what it does not say, or not legibly, is left out."""
-        size, turned = pixel_size(path), _orientation(path)
+        size = zarr.pixel_size(path) if is_zarr(path) else pixel_size(path)
+        turned = raster.orientation(path) if path.is_file() else 1
         if size is not None and turned >= 5:
             size = size[::-1]
         density = None if size is None else (_CENTIMETRE / size[1], _CENTIMETRE / size[0])
@@ -52,10 +54,6 @@ class Beside(NamedTuple):
     def describing(self, classes: list[dict[str, Any]]) -> "Beside":
         """Return the same with the classes as a description in JSON, {"classes": [{name, value, color}]}."""
         return self._replace(description=json.dumps({"classes": classes}))
-
-
-def _orientation(path: Path) -> int:
-    return raster.orientation(path) if path.is_file() else 1
 
 
 def _place(path: Path) -> tuple[Tag, ...]:

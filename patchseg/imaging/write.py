@@ -18,6 +18,7 @@ from PIL import Image
 from patchseg.imaging.beside import Beside
 from patchseg.imaging.files import whole
 from patchseg.imaging.source import Array
+from patchseg.imaging.write_zarr import ZarrWriter
 
 PNG_PIXELS = 16 * 10**6  # above this a mask is a tiled TIFF, which can be read by window
 _TILE = 256
@@ -49,17 +50,21 @@ def open_writer(
     palette: NDArray[np.uint8] | None = None,
     beside: Beside = Beside(),
 ) -> RowWriter:
-    """Return a writer by the suffix of the path: .png is held whole, .tif is streamed as deflated tiles.
+    """Return a writer by the suffix of the path: .png is held whole, .tif and .zarr are streamed in tiles.
 
     Args:
         path: Where the file shall appear.
         shape: (H, W) or (H, W, C).
-        dtype: uint8 for PNG, anything for TIFF.
+        dtype: uint8 for PNG, anything for TIFF and Zarr.
         palette: (K, 3) uint8 colours of class indices.
         beside: What is written beside the pixels. Of it PNG takes the density; a pyramid is for class indices, of which
             each smaller size keeps every second row and column.
     """
-    writer = _PngWriter if path.suffix == ".png" else _TiffWriter
+    writers: dict[str, type[_PngWriter | _TiffWriter | ZarrWriter]] = {
+        ".png": _PngWriter,
+        ".zarr": ZarrWriter,
+    }
+    writer = writers.get(path.suffix, _TiffWriter)
     return writer(path, shape, np.dtype(dtype), palette, beside)
 
 

@@ -3,6 +3,8 @@
 Source: https://ngff.openmicroscopy.org/0.5/. The package zarr (`pip install patchseg[zarr]`) is imported when it is needed.
 """
 
+import contextlib
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import product
@@ -18,6 +20,7 @@ from patchseg.imaging.reading import Reading
 from patchseg.imaging.source import Array, trouble
 
 _MIN_CACHE = 64 * 2**20
+_MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 _AXES = {2: ("y", "x"), 3: ("y", "x", "c")}  # of arrays that name none, as of all arrays here
 
 
@@ -42,6 +45,31 @@ def open_source(path: Path, reading: Reading = Reading()) -> "ZarrSource":
         raise
     except Exception as error:  # noqa: BLE001 - metadata that is damaged fails in any line that reads it
         raise _damaged(path, error) from None
+
+
+def pixel_size(path: Path) -> tuple[float, float] | None:
+    """Return height and width of a pixel in micrometres, as OME-Zarr tells it of the full resolution, or None."""
+    # What is damaged here is told by those who read the pixels.
+    with contextlib.suppress(Exception):
+        version_3 = path / "zarr.json"
+        text = (version_3 if version_3.is_file() else path / ".zattrs").read_text(encoding="utf-8")
+        about = json.loads(text)
+        about = about.get("attributes", {}).get("ome", about)
+        scales = about["multiscales"][0]
+        steps = scales["datasets"][0]["coordinateTransformations"] + scales.get(
+            "coordinateTransformations", []
+        )
+        sizes = [1.0] * len(scales["axes"])
+        for step in steps:
+            if step["type"] == "scale":
+                sizes = [size * float(scale) for size, scale in zip(sizes, step["scale"], strict=True)]
+        found = {
+            axis["name"]: size * _MICROMETRES[axis["unit"]]
+            for axis, size in zip(scales["axes"], sizes, strict=True)
+            if axis["name"] in {"y", "x"}
+        }
+        return found["y"], found["x"]
+    return None
 
 
 def _image(path: Path, opened: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...] | None]:

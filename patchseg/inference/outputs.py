@@ -82,11 +82,12 @@ def plan_jobs(
         # A PNG is held whole until it is written.
         fitting = ".tif" if height * width > PNG_PIXELS or wide or parameters.pyramid else ".png"
         suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
+        mask = ".zarr" if parameters.format == "zarr" else suffix
         jobs.append(
             Job(
                 image,
                 width,
-                folder / f"{stem}{suffix}",
+                folder / f"{stem}{mask}",
                 folder / "probabilities" / f"{stem}.tif" if parameters.probabilities else None,
                 folder / "overlays" / f"{stem}{suffix}" if parameters.overlay else None,
                 parameters.pyramid,

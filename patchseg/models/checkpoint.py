@@ -131,7 +131,10 @@ def _require_fitting(checkpoint: Checkpoint) -> None:
         expected = build(checkpoint.model).state_dict()
     found = {name: weight.shape for name, weight in checkpoint.weights.items()}
     wrong = [name for name, weight in expected.items() if found.pop(name, None) != weight.shape] + [*found]
-    sizes = {"classes": len(checkpoint.classes), "channels": len(checkpoint.channels)}
+    sizes = {
+        "classes": len(checkpoint.classes),
+        "channels": len([channel["name"] for channel in checkpoint.channels]),
+    }
     wrong += [name for name, size in sizes.items() if checkpoint.model[name] != size]
     if wrong:
         raise DataError(f"its parts do not fit its network ({wrong[0]}); train it again")

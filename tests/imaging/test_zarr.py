@@ -2,12 +2,14 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchseg.errors import DataError
 from patchseg.imaging import Box, Reading, open_image
+from patchseg.imaging.beside import Beside
 from patchseg.imaging.channels import channel_names
+from patchseg.imaging.zarr import pixel_size
 
 zarr = pytest.importorskip("zarr")
 IMAGE = np.random.default_rng(0).integers(0, 2**16, (45, 37, 3)).astype(np.uint16)
@@ -75,6 +77,24 @@ def test_channels_have_the_names_that_the_microscope_gave_them(tmp_path):
         np.testing.assert_array_equal(source.read(Box(0, 0, 45, 37)), IMAGE[:, :, [2, 0]])
 
 
+@pytest.mark.parametrize("version", FORMATS)
+def test_the_pixel_size_is_that_of_the_full_resolution_and_passes_to_masks(tmp_path, version):
+    ome(tmp_path / "a.zarr", arranged("cyx"), "cyx", version=version)
+    assert pixel_size(tmp_path / "a.zarr") is None
+    name = "zarr.json" if version == "0.5" else ".zattrs"
+    content = json.loads((tmp_path / "a.zarr" / name).read_text())
+    (scales,) = (content["attributes"]["ome"] if version == "0.5" else content)["multiscales"]
+    for axis, unit in zip(scales["axes"], (None, "nanometer", "micrometer"), strict=True):
+        axis.update({} if unit is None else {"unit": unit})
+    for level, dataset in enumerate(scales["datasets"]):
+        scale = [1, 250 * 2**level, 0.5 * 2**level]
+        dataset["coordinateTransformations"] = [{"type": "scale", "scale": scale}]
+    scales["coordinateTransformations"] = [{"type": "scale", "scale": [1, 2, 2]}]
+    (tmp_path / "a.zarr" / name).write_text(json.dumps(content))
+    assert pixel_size(tmp_path / "a.zarr") == (0.5, 1.0)
+    assert Beside.of_image(tmp_path / "a.zarr") == Beside(density=(10_000, 20_000))
+
+
 def test_a_row_of_chunks_is_decoded_once(tmp_path):
     ome(tmp_path / "a.zarr", IMAGE, "yxc", chunks=(16, 10, 3))
     with open_image(tmp_path / "a.zarr") as source:
@@ -87,6 +107,7 @@ def test_a_row_of_chunks_is_decoded_once(tmp_path):
             source.read(Box(8, 0, 9, 37))
 
 
+@settings(max_examples=10)
 @given(st.data())
 def test_the_cache_holds_one_row_of_chunks_and_no_more(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "cache.zarr"

@@ -193,3 +193,8 @@ def test_outputs_carry_place_pixel_size_and_classes(tmp_path, make):
     with tifffile.TiffFile(job.mask) as file:
         described = json.loads(file.pages[0].description)["classes"]
     assert [(item["name"], item["value"]) for item in described] == [("class 0", 0), ("class 1", 1)]
+
+
+def test_a_mask_can_be_ome_zarr_and_its_overlay_is_a_picture_still():
+    (job,) = plan(["a.tif"], "out", format="zarr", overlay=True)
+    assert job.outputs == [Path("out/a.zarr"), Path("out/overlays/a.png")]
