@@ -103,7 +103,7 @@ def test_a_checkpoint_that_holds_code_is_refused_and_does_not_run(words, kind, f
 
 def colour_images(folder):
     for file in (folder / "images").iterdir():
-        Image.fromarray(np.zeros((40, 32, 3), np.uint8)).save(file)
+        Image.new("RGB", (32, 40), (200, 60, 60)).save(file)
 
 
 def deep_images(folder):
@@ -116,7 +116,7 @@ def deep_images(folder):
     [
         (
             colour_images,
-            r"images/000\d\.png: has 3 channels, the model expects 1 \(gray\); convert the image",
+            r"images/000\d\.png: is in colour, first at row 0, column 0; expected gray .+",
         ),
         (
             deep_images,
