@@ -8,14 +8,14 @@ import click
 from patchseg.cli.options import as_json, overwrite, parameters, refuse_more_paths, required
 from patchseg.cli.terminal import Terminal
 from patchseg.errors import DataError
-from patchseg.parameters import Parameters, PrepareParameters
+from patchseg.parameters import DataParameters, Parameters, PrepareParameters
 from patchseg.patches.doctor.checkup import check
 
 
 @click.command(context_settings={"allow_extra_args": True})
 @click.argument("data__images", metavar="[IMAGES]", required=False)
 @click.argument("data__masks", metavar="[MASKS]", required=False)
-@parameters(PrepareParameters, without=("output", "per_image", "foreground", "flips"))
+@parameters(PrepareParameters, DataParameters, without=("output", "per_image", "foreground", "flips"))
 @click.option("--html", type=click.Path(path_type=Path), help="Page to write, with images and their masks.")
 @as_json
 @overwrite

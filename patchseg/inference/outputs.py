@@ -120,7 +120,12 @@ class Outputs:
         shape = source.shape[:2]
         self._table = None if originals is None else originals.table
         beside = Beside.of_image(job.image)
-        values = [item | {"value": value} for value, item in enumerate(checkpoint.classes.to_json())]
+        written = range(len(checkpoint.classes)) if originals is None else originals.table.tolist()
+        # Colours of the user's own are no values.
+        values = [
+            item | {"value": value if isinstance(value, int) else None}
+            for item, value in zip(checkpoint.classes.to_json(), written, strict=False)
+        ]
         told = beside.describing(values)._replace(pyramid=job.pyramid)
         if self._table is None:
             self._mask = open_writer(job.mask, shape, palette=self._palette, beside=told)

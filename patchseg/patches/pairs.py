@@ -101,9 +101,11 @@ def walk(folder: Path) -> Iterator[Path]:
         left_out = _WRITTEN if RECORD in names else set()
         kept = [name for name in inside if not name.startswith(".") and name not in left_out]
         # A link may lead back to a folder above.
-        inside[:] = [name for name in kept if (here / name).resolve() not in seen]
+        new = [name for name in kept if (here / name).resolve() not in seen]
+        stores = [name for name in new if is_zarr(here / name)]
+        inside[:] = [name for name in new if name not in stores]
         seen.update((here / name).resolve() for name in inside)
-        yield from (here / name for name in names if is_image(here / name))
+        yield from (here / name for name in [*names, *stores] if is_image(here / name))
 
 
 def name_of(file: Path, folder: Path) -> str:

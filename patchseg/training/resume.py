@@ -52,13 +52,13 @@ def same_data(checkpoint: Checkpoint, file: PatchFile) -> None:
     """
     head, began = file.head, checkpoint.parameters
     cut = {key: entry["value"] for key, entry in head.parameters.items() if key.startswith("prepare.")}
-    pixels = (checkpoint.training or {}).get("patches", head.sha256)
-    if (
-        pixels != head.sha256
-        or checkpoint.classes != head.classes
-        or checkpoint.channels != head.channels
-        or any(key not in began or began[key]["value"] != value for key, value in cut.items())
-    ):
+    pixels = (checkpoint.training or {}).get("patches")
+    otherwise = (
+        any(key not in began or began[key]["value"] != value for key, value in cut.items())
+        if not pixels  # written before digests were
+        else pixels != head.sha256
+    )
+    if otherwise or checkpoint.classes != head.classes or checkpoint.channels != head.channels:
         raise DataError(
             f"{file.path}: holds other patches than those that the run began with; give the same file, or another --name"
         )
