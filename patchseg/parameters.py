@@ -75,7 +75,8 @@ class DataParameters(Section):
     )
     pages: Pages | None = setting(
         None,
-        "of TIFF files with several pages: the number of the one to read, from 1 on, or channels to read all as channels "
+        "of TIFF files with several pages: the number of the one to read, from 1 on; channels to read all as channels; stack "
+        "to take each page for an image "
         "[auto: such files are refused]",
     )
     channels: Channels | None = setting(

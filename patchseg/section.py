@@ -42,15 +42,17 @@ def seconds(value: Any) -> Any:
 
 
 def page(value: Any) -> Any:
-    """Return the number of a page, from 1 on, or "channels"; digits are a number.
+    """Return the number of a page, from 1 on, "channels" or "stack"; digits are a number.
 
-    >>> page("3"), page("channels")
-    (3, 'channels')
+    >>> page("3"), page("stack")
+    (3, 'stack')
     """
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if number == "channels" or (isinstance(number, int) and not isinstance(number, bool) and number >= 1):
+    if number in ("channels", "stack") or (
+        isinstance(number, int) and not isinstance(number, bool) and number >= 1
+    ):
         return number
-    raise ValueError('should be the number of a page, from 1 on, or "channels"')
+    raise ValueError('should be the number of a page, from 1 on, "channels" or "stack"')
 
 
 def size(value: Any) -> Any:
@@ -131,7 +133,9 @@ Channels = Annotated[
 ]
 
 Number = Annotated[int, Field(ge=1)]
-Pages = Annotated[int | str, BeforeValidator(page, json_schema_input_type=Number | Literal["channels"])]
+Pages = Annotated[
+    int | str, BeforeValidator(page, json_schema_input_type=Number | Literal["channels", "stack"])
+]
 
 
 class Section(BaseModel):

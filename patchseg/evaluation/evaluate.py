@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from patchseg.errors import DataError, UsageError, listing
+from patchseg.errors import DataError, PatchsegError, UsageError, listing
 from patchseg.evaluation.metrics import Confusion
 from patchseg.imaging import Box, Reading, open_raw
 from patchseg.imaging.files import refuse_existing, whole
@@ -17,6 +17,7 @@ from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.drawings import name_drawings, write_masks
 from patchseg.patches.objects import find_layers, write_layers
 from patchseg.patches.pairs import Pair, find_images, find_pairs
+from patchseg.patches.stacks import STACK, pairs_of_pages, unstacked_images
 from patchseg.progress import Progress
 
 RECORD = "parameters.effective.json"
@@ -66,13 +67,13 @@ def evaluate(
     folder = Path(parameters.output or masks)
     output, table = folder / "scores.json", folder / "scores.csv"
     refuse_existing([output, table], overwrite=overwrite)
-    known = _predicted(masks, Path(truth), data)._replace(reading=Reading(memory=data.max_memory))
+    known = _predicted(masks, Path(truth), data)
     names = known.truth.names
     entries, mistakes, total = [], [], Confusion.empty(len(names))
     pairs = _pairs(
         masks,
         Path(truth),
-        known.truth,
+        known,
         data=data,
         painted=folder / "truth",
         overwrite=overwrite,
@@ -118,31 +119,39 @@ def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
                 + (f" (or swap the two: {truth} holds one)" if (truth / RECORD).exists() else "")
             )
         classes = Classes.of(data.classes, MaskReading.of(data))
-        return _Predicted(classes, classes, {})
+        return _Predicted(classes, classes, {}, _reading(data, data.pages))
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
         reading = content.get("data.reading", {"value": None})["value"]
         classes = Classes.from_json(content["data.classes"]["value"], reading)
         wanted = content["infer.images"]["value"]
         ignored = content["infer.ignored"]["value"] if "infer.ignored" in content else None
+        pages = content["data.pages"]["value"] if "data.pages" in content else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{record}: is no record of `infer` ({error!r}); infer again, or remove it") from None
     try:
         found = find_images(wanted)
-    except UsageError:  # the images have moved away; only the report would show them
+        found = unstacked_images(found) if pages == STACK else found
+    except PatchsegError:  # the images have moved away; only the report would show them
         found = []
     written = classes.by_place() if ignored is None else replace(classes, reading=MaskReading(ignored))
     return _Predicted(
         classes.read_by(classes.reading.given(data)),
         written,
         {relative.with_suffix("").as_posix(): image for image, relative in found},
+        _reading(data, data.pages or pages),
     )
+
+
+def _reading(data: DataParameters, pages: int | str | None) -> Reading:
+    """Return how masks are read: of stacks the page that was learned from; a mask has no pages that are channels."""
+    return Reading(pages=None if pages == "channels" else pages, memory=data.max_memory)
 
 
 def _pairs(
     masks: Path,
     truth: Path,
-    classes: Classes,
+    known: _Predicted,
     *,
     data: DataParameters,
     painted: Path,
@@ -152,12 +161,12 @@ def _pairs(
     """Return each mask with its truth; annotations and layers are painted into files, which the report can show."""
     if data.mask_pattern:
         return write_layers(
-            find_layers(masks, truth, data.mask_pattern), classes, painted, overwrite=overwrite
+            find_layers(masks, truth, data.mask_pattern), known.truth, painted, overwrite=overwrite
         )
     if not is_annotated(masks, truth):
-        return find_pairs(masks, truth)
+        return pairs_of_pages(masks, truth) if known.reading.pages == STACK else find_pairs(masks, truth)
     drawn = find_drawn(masks, truth, data, progress, suffixes=False)
-    named = name_drawings(drawn, data, progress, classes=classes)
+    named = name_drawings(drawn, data, progress, classes=known.truth)
     written = write_masks(named, painted, progress, beside=[], overwrite=overwrite)
     return [one.pair for one in written]
 

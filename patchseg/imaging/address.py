@@ -1,4 +1,7 @@
-"""Where an image lies when it is not simply a file: a dataset in an HDF5 file (`a.h5:/path`), or a Zarr folder."""
+"""Where an image lies when it is not simply a file.
+
+It may be a dataset in an HDF5 file (`a.h5:/path`), a page of a TIFF, counted from 1 (`a.tif:/3`), or a Zarr folder.
+"""
 
 import re
 from collections.abc import Iterator
@@ -6,15 +9,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
+TIFF_SUFFIXES = (".tif", ".tiff")
 # A drive letter is no file, so its colon is none of ours.
 _INSIDE = re.compile(
-    rf"(.+?(?:{'|'.join(map(re.escape, HDF5_SUFFIXES))})):[/\\]*(.+)", re.IGNORECASE | re.DOTALL
+    rf"(.+?(?:{'|'.join(map(re.escape, HDF5_SUFFIXES + TIFF_SUFFIXES))})):[/\\]*(.+)",
+    re.IGNORECASE | re.DOTALL,
 )
 _ZARR = ("zarr.json", ".zgroup", ".zarray")
 
 
 class Address(NamedTuple):
-    """A file or folder, and the path of a dataset in it where one is named."""
+    """A file or folder, and the dataset or page in it where one is named."""
 
     file: Path
     inside: str | None = None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tifffile
 
 from patchseg.imaging import raster, tiff, zarr
-from patchseg.imaging.address import is_zarr
+from patchseg.imaging.address import TIFF_SUFFIXES, Address, is_zarr
 from patchseg.imaging.resolution import pixel_size
 
 # Scale, tie point, matrix, and the three of the coordinate system (GeoTIFF 1.1, OGC 19-008r4), which go together.
@@ -43,6 +43,8 @@ class Beside(NamedTuple):
     @classmethod
     def of_image(cls, path: Path) -> "Beside":
         """Take over what the file of an image says; what it does not say, or not legibly, is left out."""
+        file = Address.of(path).file
+        path = file if file.suffix.lower() in TIFF_SUFFIXES else path
         size = zarr.pixel_size(path) if is_zarr(path) else pixel_size(path)
         turned = raster.orientation(path) if path.is_file() else 1
         if size is not None and turned >= 5:

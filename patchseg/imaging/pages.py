@@ -84,17 +84,14 @@ def choose(file: tifffile.TiffFile, reading: Reading) -> list[Part] | str:
     Raises:
         ValueError: The directory is damaged.
     """
-    _require_last(file)
+    count = count_pages(file)
     series = file.series[0].levels[0]
     first = series.keyframe.aspage()
-    count = len(series)
-    if series.is_truncated:  # one directory for pages that lie one after the other
-        count = math.prod(series.get_shape(False)) // math.prod(first.shape)
     pages = reading.pages
-    if pages is None and count != 1:
+    if pages in (None, "stack") and count != 1:
         return (
-            f"is a stack of {count} pages; expected one image a file, so choose a page by its number, or all as "
-            'channels, with data.pages (1 or "channels"), or save them one by one'
+            f"is a stack of {count} pages; expected one image a file, so choose a page by its number, or all as channels "
+            'or as images, with data.pages (1, "channels" or "stack")'
         )
     if isinstance(pages, int) and count == 1:
         pages = 1  # what needs no choice is read as it is
@@ -103,6 +100,19 @@ def choose(file: tifffile.TiffFile, reading: Reading) -> list[Part] | str:
     numbers = range(count) if pages == "channels" else [pages - 1 if isinstance(pages, int) else 0]
     parts = [_part(series, first, number) for number in numbers]
     return unreadable(parts) or parts
+
+
+def count_pages(file: tifffile.TiffFile) -> int:
+    """Return how many pages the first series has.
+
+    Raises:
+        ValueError: The directory is damaged.
+    """
+    _require_last(file)
+    series = file.series[0].levels[0]
+    if series.is_truncated:  # one directory for pages that lie one after the other
+        return math.prod(series.get_shape(False)) // math.prod(series.keyframe.aspage().shape)
+    return len(series)
 
 
 def _require_last(file: tifffile.TiffFile) -> None:

@@ -16,7 +16,7 @@ class Reading(NamedTuple):
 
     Attributes:
         pages: Of files with several pages, the number of the one to read, from 1 on, or "channels" to read all of them as
-            channels; None refuses such files.
+            channels; None, and "stack" (whose pages are images of their own, with an address each), refuse such files.
         channels: The channels to read, by index or name; None for all.
         tell: Called with a sentence about a file that can be read, but at a cost.
         memory: Bytes that a file which is read whole may take; None for what is usual.

@@ -15,11 +15,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError
+from patchseg.imaging.address import TIFF_SUFFIXES, Address, is_zarr
 from patchseg.imaging.box import Box
 from patchseg.imaging.pages import (
     ALPHA,
     Layout,
     choose,
+    count_pages,
     is_inverted,
     keep_to_itself,
     others,
@@ -31,7 +33,7 @@ from patchseg.imaging.source import Array, ImageSource
 from patchseg.imaging.upright import TURNS, UprightSource
 from patchseg.progress import counted, megabytes
 
-SUFFIXES = (".tif", ".tiff")
+SUFFIXES = TIFF_SUFFIXES
 _ORIENTATION = 274  # the tag
 _BANDS, _WINDOWS = (
     4 * 2**20,
@@ -51,10 +53,15 @@ def open_source(path: Path, reading: Reading = Reading()) -> ImageSource:
     Raises:
         DataError: It is truncated or damaged, or cannot be read as one image.
     """
+    place, inside = Address.of(path)
+    if inside is not None:
+        if not inside.isdecimal() or not int(inside):
+            raise DataError(f"{path}: names no page of {place}; expected its number, such as {place}:/1")
+        reading = reading._replace(pages=int(inside))
     with ExitStack() as files:
         try:
-            file = files.enter_context(tifffile.TiffFile(path))
-            keep_to_itself(file, path)
+            file = files.enter_context(tifffile.TiffFile(place))
+            keep_to_itself(file, place)
             found = choose(file, reading)
             if not isinstance(found, str):
                 for part in found:
@@ -69,6 +76,25 @@ def open_source(path: Path, reading: Reading = Reading()) -> ImageSource:
             raise DataError(f"{path}: {found}")
         files.pop_all()
     return UprightSource(source, source.orientation) if source.orientation in TURNS else source
+
+
+def page_count(path: Path) -> int:
+    """Return how many pages a stack has; 1 where the file is no TIFF.
+
+    Raises:
+        DataError: It is damaged, or cannot be read at all.
+    """
+    if Address.of(path).inside is not None or is_zarr(path):
+        return 1
+    try:
+        with path.open("rb") as stream:
+            if not accepts(stream.read(4)):
+                return 1
+        with tifffile.TiffFile(path) as file:
+            keep_to_itself(file, path)
+            return count_pages(file)
+    except Exception as error:  # noqa: BLE001 - a damaged directory fails in any line that reads it
+        raise damaged(path, error) from None
 
 
 def _tell(path: Path, file: tifffile.TiffFile, source: "TiffSource", reading: Reading) -> None:

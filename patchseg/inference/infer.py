@@ -23,6 +23,7 @@ from patchseg.labels.classes import Originals
 from patchseg.models.checkpoint import Checkpoint, load
 from patchseg.parameters import DataParameters, InferParameters, effective
 from patchseg.patches.pairs import find_images
+from patchseg.patches.stacks import STACK, unstacked_images
 from patchseg.progress import Progress, counted, megabytes
 
 RECORD = "parameters.effective.json"
@@ -80,7 +81,10 @@ def infer(
     with devices.memory_errors("choose a smaller --tile"):
         originals = model.classes.originals() if parameters.original_values else None
         wide = originals is not None and originals.table.dtype.itemsize > 2
-        jobs = plan_jobs(find_images(images), folder, parameters, wide=wide, reading=reading)
+        found = find_images(images)
+        if reading.pages == STACK:
+            found = unstacked_images(found)
+        jobs = plan_jobs(found, folder, parameters, wide=wide, reading=reading)
         outputs = [path for job in jobs for path in job.outputs]
         refuse_existing([*outputs, folder / RECORD], overwrite=overwrite)
         _refuse_foreign(outputs, folder)

@@ -19,6 +19,7 @@ from patchseg.patches.objects import find_layers, name_layers
 from patchseg.patches.pairs import Pair, Unpaired, find_pairs
 from patchseg.patches.sides import decide, groups_of, told, without_test
 from patchseg.patches.split import Region
+from patchseg.patches.stacks import STACK, unstacked
 from patchseg.patches.store import Head, PatchWriter
 from patchseg.progress import Progress, counted, megabytes
 
@@ -116,11 +117,23 @@ def all_pairs(
 ) -> tuple[list[Pair], list[Pair], list[str]]:
     """Return the pairs to train on (and split), those given for validation, and what is wrong with either."""
     pairs, mistakes = _pairs(Path(images), masks, data, progress)
+    if data.pages == STACK:
+        lone = len(pairs) == 1 and parameters.group is None and parameters.val_images is None
+        pairs, more = unstacked(pairs, grouped=parameters.group is not None)
+        mistakes = mistakes + more
+        if lone and len(pairs) > 1:
+            progress.say(
+                "all pages are of one stack, so neighbours may be on both sides and scores too good; give --group or "
+                "--val-images where neighbours are alike"
+            )
     if parameters.val_images is None:
         if parameters.val_masks is not None:
             raise UsageError("--val-masks needs --val-images")
         return pairs, [], mistakes
     held_out, more = _pairs(Path(parameters.val_images), parameters.val_masks, data, progress)
+    if data.pages == STACK:
+        held_out, wrong = unstacked(held_out, grouped=True)
+        more = more + wrong
     known = {pair.image.resolve() for pair in pairs}
     twice = [pair.image for pair in held_out if pair.image.resolve() in known]
     more += [f"{image}: is to be trained on and validated with; leave it on one side" for image in twice]

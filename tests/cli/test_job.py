@@ -21,13 +21,15 @@ def pixels(file):
 
 @pytest.fixture
 def start(here):
-    """Start `python -m patchseg` in the working folder, with no terminal."""
+    """Start a command line in the working folder, with no terminal."""
+    # Whoever runs the tests in the background may have Ctrl-C ignored, which children inherit.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from patchseg.cli import run; run()"
     root = str(Path(patchseg.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
 
     def start(*words: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "patchseg", *map(str, words)],
+            [sys.executable, "-c", code, *map(str, words)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ from patchseg.imaging.address import Address, files_of, is_there, is_zarr, plain
         ("C:/data/a.h5", "C:/data/a.h5", None),
         ("C:/data/a.h5:/image", "C:/data/a.h5", "image"),
         (str(PureWindowsPath("C:/data/a.h5:/raw/image")), r"C:\data\a.h5", "raw/image"),
-        ("a.tif:/image", "a.tif:/image", None),
+        ("a.png:/image", "a.png:/image", None),
         ("a.h5", "a.h5", None),
         ("a.h5:/b.h5:/c", "a.h5", "b.h5:/c"),
     ],

@@ -56,7 +56,9 @@ def test_the_pages_chosen_are_cut_and_recorded(data, pages, channels):
 
 
 def test_a_stack_without_a_choice_is_refused_by_name(data):
-    with pytest.raises(DataError, match=r'0\.tif: is a stack of 3 pages; .* data\.pages \(1 or "channels"\)'):
+    with pytest.raises(
+        DataError, match=r'0\.tif: is a stack of 3 pages; .* data\.pages \(1, "channels" or "stack"\)'
+    ):
         prepare(data, None)
 
 
