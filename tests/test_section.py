@@ -47,7 +47,9 @@ def test_pages_are_a_number_or_channels(given, meant):
 
 @pytest.mark.parametrize("pages", [0, -1, "0", 1.5, True, "channel", "all", ""])
 def test_what_is_no_page_is_refused(pages):
-    with pytest.raises(ValidationError, match='should be the number of a page, from 1 on, or "channels"'):
+    with pytest.raises(
+        ValidationError, match='should be the number of a page, from 1 on, "channels" or "stack"'
+    ):
         DataParameters(pages=pages)
 
 
