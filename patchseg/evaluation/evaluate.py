@@ -68,8 +68,6 @@ def evaluate(
     output, table = folder / "scores.json", folder / "scores.csv"
     refuse_existing([output, table], overwrite=overwrite)
     known = _predicted(masks, Path(truth), data)
-    names = known.truth.names
-    entries, mistakes, total = [], [], Confusion.empty(len(names))
     pairs = _pairs(
         masks,
         Path(truth),
@@ -79,6 +77,18 @@ def evaluate(
         overwrite=overwrite,
         progress=progress,
     )
+    document = _document(pairs, known, folder, progress)
+    with whole(output) as part:
+        part.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    with whole(table) as part:
+        _write_table(part, document["images"], known.truth.names)
+    return output
+
+
+def _document(pairs: list[Pair], known: _Predicted, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Compare all pairs; return what scores.json says."""
+    names = known.truth.names
+    entries, mistakes, total = [], [], Confusion.empty(len(names))
     progress.start("comparing", len(pairs))
     for pair in pairs:
         try:
@@ -102,11 +112,7 @@ def evaluate(
     }
     for item, value in zip(document["classes"], known.truth.values, strict=True):
         item["value"] = value
-    with whole(output) as part:
-        part.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    with whole(table) as part:
-        _write_table(part, entries, names)
-    return output
+    return document
 
 
 def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:

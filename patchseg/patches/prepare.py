@@ -58,18 +58,13 @@ def prepare(
     if left_out:
         progress.say(f"{counted(left_out, 'image')} of the test set left out")
     group = groups_of(pairs, parameters.group)
-    labels, reading = MaskReading.of(data), Reading.of(effective(data), progress.say)
     try:
-        everything, classes = named(pairs + held_out, data, labels, mistakes, progress)
-        inspection = inspect(everything, classes, progress, mistakes=mistakes, labels=labels, reading=reading)
+        everything, inspection = _inspected(pairs + held_out, data, mistakes, progress)
     except DataError as error:
         words = " ".join(shlex.quote(str(path)) for path in (images, masks) if path is not None)
         raise DataError(f"{error}\nlikely causes, and doubts besides: patchseg check {words}") from None
-    if data.classes and all(c.value is None and c.color is None for c in data.classes):
-        shown_by_index(inspection.surveys)  # names in an order mean indices, on which files must agree
-    drawn = any(pair.drawn for pair in everything)
-    tell_tally(everything, progress)
     entries = mapping(inspection.surveys, inspection.classes)
+    drawn = any(pair.drawn for pair in everything)
     for line in _notes(inspection, entries, derived=data.classes is None and not drawn):
         progress.say(line)
     data = _with_channels(data, inspection.reading, progress)
@@ -96,6 +91,19 @@ def prepare(
         )
         writer.finish(head)
     return output
+
+
+def _inspected(
+    pairs: list[Pair], data: DataParameters, mistakes: list[str], progress: Progress
+) -> tuple[list[Pair], Inspection]:
+    """Return the pairs, their masks named, and what they are, once nothing is wrong with them."""
+    labels, reading = MaskReading.of(data), Reading.of(effective(data), progress.say)
+    pairs, classes = named(pairs, data, labels, mistakes, progress)
+    inspection = inspect(pairs, classes, progress, mistakes=mistakes, labels=labels, reading=reading)
+    if data.classes and all(c.value is None and c.color is None for c in data.classes):
+        shown_by_index(inspection.surveys)  # names in an order mean indices, on which files must agree
+    tell_tally(pairs, progress)
+    return pairs, inspection
 
 
 def _with_channels(data: DataParameters, reading: Reading, progress: Progress) -> DataParameters:
