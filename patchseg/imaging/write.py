@@ -127,7 +127,8 @@ class _TiffWriter:
         self._files = ExitStack()
 
     def write(self, rows: Array) -> None:
-        self._put(rows)
+        if len(rows):
+            self._put(rows)
 
     def __enter__(self) -> Self:
         self._part = self._files.enter_context(whole(self._path))
@@ -156,9 +157,12 @@ class _TiffWriter:
             try:
                 self._queue.put(rows, timeout=0.2)
             except queue.Full:
-                continue
+                if self._thread.is_alive():
+                    continue
+                break  # it has had all the rows that there are
             return
         if rows is not None:
+            assert self._failure is not None, "more rows than the image has"
             raise self._failure
 
     def _drain(self) -> None:

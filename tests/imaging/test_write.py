@@ -56,6 +56,26 @@ def test_what_is_written_in_any_chunks_of_rows_is_read_back(
     np.testing.assert_array_equal(read_back, pixels.reshape(height, width, -1))
 
 
+def test_empty_rows_after_the_last_ones_are_not_waited_for(tmp_path):
+    pixels = RANDOM.integers(0, 256, (256, 5)).astype(np.uint8)
+    with open_writer(tmp_path / "a.tif", (256, 5), np.uint8) as writer:
+        writer.write(pixels)
+        for _ in range(4):
+            writer.write(pixels[:0])
+    np.testing.assert_array_equal(read(tmp_path / "a.tif")[:, :, 0], pixels)
+
+
+def test_more_rows_than_the_image_has_are_a_mistake(tmp_path):
+    pixels = np.zeros((256, 5), np.uint8)
+    with (
+        pytest.raises(AssertionError, match="more rows than"),
+        open_writer(tmp_path / "a.tif", (256, 5), np.uint8) as writer,
+    ):
+        for _ in range(9):
+            writer.write(pixels)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_bytes_of_a_tiff_do_not_depend_on_the_chunks(tmp_path):
     pixels = RANDOM.integers(0, 3, (700, 300)).astype(np.uint8)
     for name, step in (("a.tif", 1), ("b.tif", 256), ("c.tif", 700)):
