@@ -66,13 +66,13 @@ def test_empty_rows_after_the_last_ones_are_not_waited_for(tmp_path):
 
 
 def test_more_rows_than_the_image_has_are_a_mistake(tmp_path):
-    pixels = np.zeros((256, 5), np.uint8)
-    with (
-        pytest.raises(AssertionError, match="more rows than"),
-        open_writer(tmp_path / "a.tif", (256, 5), np.uint8) as writer,
-    ):
-        for _ in range(9):
-            writer.write(pixels)
+    def write(rows):
+        with open_writer(tmp_path / "a.tif", (256, 5), np.uint8) as writer:
+            for _ in range(9):
+                writer.write(rows)
+
+    with pytest.raises(AssertionError, match="more rows than"):
+        write(np.zeros((256, 5), np.uint8))
     assert list(tmp_path.iterdir()) == []
 
 
