@@ -91,7 +91,7 @@ def inspect(
         masks += [mask] if mask is not None else []
         progress.step()
     progress.stop()
-    if reading.channels is None and _all_gray(images):
+    if reading.channels is None and all_gray([(image.gray, image.names) for image in images]):
         images = [image._replace(shape=(*image.shape[:2], 1), names=(GRAY,)) for image in images]
         reading = reading._replace(channels=(GRAY,))
     wrong += strangers([(image.path, image.names, image.dtype) for image in images])
@@ -162,9 +162,16 @@ def _mask(pair: Pair, reading: Reading) -> _Mask:
         return _Mask(path, mask.shape, survey(mask, path), *told)
 
 
-def _all_gray(images: list[_Image]) -> bool:
-    """Tell whether all images are gray, and some of them stored as RGB."""
-    return any(i.gray for i in images) and all(i.gray or i.names == (GRAY,) for i in images)
+def all_gray(images: Sequence[tuple[bool, tuple[str, ...]]]) -> bool:
+    """Tell whether all images are gray, and some of them stored as RGB.
+
+    Args:
+        images: Whether each is stored as three equal channels, and the names of its channels.
+
+    >>> all_gray([(True, ("red", "green", "blue")), (False, ("gray",))]), all_gray([(False, ("gray",))])
+    (True, False)
+    """
+    return any(gray for gray, _ in images) and all(gray or names == (GRAY,) for gray, names in images)
 
 
 def strangers(images: Sequence[tuple[Path, tuple[str, ...], np.dtype[Any]]]) -> list[str]:

@@ -58,8 +58,8 @@ class ImageFacts(NamedTuple):
     digest: bytes
     pixel_size: tuple[float, float] | None
     orientation: int
-    names: tuple[str, ...] = ()
-    gray: bool = False
+    names: tuple[str, ...]
+    gray: bool
 
 
 class MaskFacts(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from patchseg.imaging.channels import GRAY
-from patchseg.patches.check import strangers
+from patchseg.patches.check import all_gray, strangers
 from patchseg.patches.doctor.facts import ImageFacts
 from patchseg.patches.doctor.finding import Finding
 
@@ -17,20 +17,14 @@ _SIZES = 0.05  # of the usual pixel size
 
 def judge(images: Sequence[ImageFacts]) -> Iterator[Finding]:
     """Find what is wrong with the images of a data set, masks aside."""
-    for told in strangers([(image.path, _channels(image, images), image.dtype) for image in images]):
+    gray = all_gray([(image.gray, image.names) for image in images])
+    for told in strangers([(image.path, (GRAY,) if gray else image.names, image.dtype) for image in images]):
         yield Finding.told("mixed", told)
     yield from _constant(images)
     content = [image for image in images if max(image.high) > min(image.low)]
     yield from _saturated(content)
     yield from _ranges(content)
     yield from _pixel_sizes(images)
-
-
-def _channels(image: ImageFacts, images: Sequence[ImageFacts]) -> tuple[str, ...]:
-    """Return the names of an image's channels as `prepare` reads it: gray stored as RGB is gray where all images are."""
-    if all(other.gray or other.shape[2] == 1 for other in images):
-        return (GRAY,)
-    return image.names or tuple(map(str, range(image.shape[2])))
 
 
 def _constant(images: Sequence[ImageFacts]) -> Iterator[Finding]:
