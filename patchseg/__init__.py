@@ -29,6 +29,7 @@ _HOME = {
     "report": "patchseg.evaluation.report",
     "demo": "patchseg.demo",
     "load": "patchseg.loading",
+    "AugmentParameters": "patchseg.parameters",
     "DataParameters": "patchseg.parameters",
     "PrepareParameters": "patchseg.parameters",
     "ModelParameters": "patchseg.parameters",
@@ -41,6 +42,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AugmentParameters",
     "DataParameters",
     "EvaluateParameters",
     "InferParameters",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from patchseg.inference.infer import infer
     from patchseg.loading import load
     from patchseg.parameters import (
+        AugmentParameters,
         DataParameters,
         EvaluateParameters,
         InferParameters,

@@ -5,7 +5,7 @@ And the words for what is wrong in them, and the file that they come from.
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -115,6 +115,22 @@ def fold(value: str) -> str:
     if not re.fullmatch(r"[1-9]\d{0,5}/([1-9]\d{0,5}|all)", value):
         raise ValueError('should be a fold such as "2/5", or "2/all"')
     return value
+
+
+def loss_terms(value: str, names: Sequence[str]) -> list[tuple[float, str]]:
+    """Return the weights and names of a sum of losses.
+
+    >>> loss_terms("0.5*ce + focal", ("ce", "focal"))
+    [(0.5, 'ce'), (1.0, 'focal')]
+    """
+    terms = []
+    for term in value.split("+"):
+        match = re.fullmatch(r"\s*(?:(\d*\.?\d+)\s*\*\s*)?([a-z_]+)\s*", term)
+        if match is None or match[2] not in names or float(match[1] or 1) == 0:
+            hint = did_you_mean(match[2], names) if match and match[2] not in names else ""
+            raise ValueError(f'should be a sum such as "0.5*ce+focal" of {", ".join(names)}{hint}')
+        terms.append((float(match[1] or 1), match[2]))
+    return terms
 
 
 Color = Annotated[str, AfterValidator(color)]

@@ -84,6 +84,8 @@ class UNet(nn.Module):
         width: Features of the first level; each further level has twice as many.
         levels: Resolutions, the first included.
         norm: A key of `NORMS`, between each 3x3 convolution and its ReLU.
+        deep_supervision: Whether in training the coarser levels of the way up give logits, too: all but the
+            coarsest of them, which nnU-Net weighs with 0 (Isensee et al. 2021).
     """
 
     # Registered buffers, the normalization of the training set: (C,) float32.
@@ -91,7 +93,14 @@ class UNet(nn.Module):
     std: Tensor
 
     def __init__(
-        self, *, channels: int, classes: int, width: int = 32, levels: int = 4, norm: str = "batch"
+        self,
+        *,
+        channels: int,
+        classes: int,
+        width: int = 32,
+        levels: int = 4,
+        norm: str = "batch",
+        deep_supervision: bool = False,
     ) -> None:
         super().__init__()
         self.levels = levels
@@ -108,6 +117,9 @@ class UNet(nn.Module):
         )
         self.up = nn.ModuleList(_two_convolutions(2 * shallow, shallow, norm) for shallow, _ in steps[::-1])
         self.head = nn.Conv2d(width, classes, 1)
+        # From level 1 down; the last one made would be of the coarsest level of the way up.
+        deep = widths[1 : levels - 2] if deep_supervision else []
+        self.deep_heads = nn.ModuleList(nn.Conv2d(features, classes, 1) for features in deep)
         self.apply(_initialize)
 
     @property
@@ -132,14 +144,15 @@ class UNet(nn.Module):
         self.mean.copy_(torch.as_tensor(mean, dtype=torch.float32).view_as(self.mean))
         self.std.copy_(torch.where(spread > 0, spread, 1.0).view_as(self.std))
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Tensor | list[Tensor]:
         """Return the logits of raw pixels.
 
         Args:
             pixels: (N, C, H, W) of any real dtype, on the scale of the image files.
 
         Returns:
-            (N, K, H, W) float32, or the autocast dtype under autocast.
+            (N, K, H, W) float32, or the autocast dtype under autocast. In training with deep supervision a list: these,
+            then those of the coarser levels, (N, K, ceil(H / 2**level), ceil(W / 2**level)).
         """
         height, width = pixels.shape[-2:]
         # In float32 under autocast too: bfloat16 could not tell 16-bit grey levels apart.
@@ -150,10 +163,16 @@ class UNet(nn.Module):
         for down in self.down[1:]:
             skips.append(features)
             features = down(self.pool(features))
+        heads = [self.head, *self.deep_heads] if self.training else [self.head]
+        wanted = [features]  # of the finest levels so far, the finest first
         for enlarge, up in zip(self.enlarge, self.up, strict=True):
             features = up(torch.cat([skips.pop(), enlarge(features)], dim=1))
-        logits: Tensor = self.head(features)
-        return logits[..., :height, :width]
+            wanted = [features, *wanted][: len(heads)]
+        logits = [
+            head(seen)[..., : -(-height // 2**level), : -(-width // 2**level)]
+            for level, (head, seen) in enumerate(zip(heads, wanted, strict=True))
+        ]
+        return logits if len(heads) > 1 else logits[0]
 
 
 def _initialize(module: nn.Module) -> None:

@@ -89,7 +89,7 @@ class Learner:
         """
         settings = self.settings
         devices.seed_step(settings.seed, self.step)
-        self.rate = self._highest_rate * SCHEDULES[settings.schedule](progress)
+        self.rate = self._highest_rate * SCHEDULES[settings.schedule or "onecycle"](progress)
         self.network.train()
         with devices.autocast(self.device, self.precision):
             logits = self.network(images)
