@@ -102,7 +102,8 @@ class ScaledSource:
         (height, width, _), (target_height, target_width, _) = self._source.shape, self.shape
         top, bottom = support(box.top, box.bottom, height, target_height)
         left, right = support(box.left, box.right, width, target_width)
-        pixels = self._source.read(Box(top, left, bottom - top, right - left)).astype(np.float32)
+        # In double precision, since the order of sums follows the window, and a half must round alike in all of them.
+        pixels = self._source.read(Box(top, left, bottom - top, right - left)).astype(np.float64)
         down = weights(box.top, box.bottom, height, target_height)
         across = weights(box.left, box.right, width, target_width)
         result: Array = np.einsum("ph,hwc,qw->pqc", down, pixels, across, optimize=True)
