@@ -1,12 +1,12 @@
 """patchseg learns to segment images from a handful of labelled ones.
 
-Every verb of the command line is a function here: `synth`, `import_annotations`, `check`, `prepare`, `train`, `infer`, `evaluate`,
-`report`, `demo`.
+Every verb of the command line is a function here: `synth`, `import_annotations`, `check`, `prepare`, `augment`, `train`, `infer`,
+`evaluate`, `report`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
-    >>> patchseg.TrainParameters(epochs=5).batch
-    16
+    >>> patchseg.TrainParameters(epochs=5).optimizer
+    'adamw'
 
 Importing this module imports nothing heavy; each name is loaded when it is first used.
 """
@@ -23,6 +23,7 @@ _HOME = {
     "import_annotations": "patchseg.patches.drawings",
     "check": "patchseg.patches.doctor.checkup",
     "prepare": "patchseg.patches.prepare",
+    "augment": "patchseg.training.sheet",
     "train": "patchseg.training.train",
     "infer": "patchseg.inference.infer",
     "evaluate": "patchseg.evaluation.evaluate",
@@ -53,6 +54,7 @@ __all__ = [
     "SynthParameters",
     "TrainParameters",
     "__version__",
+    "augment",
     "check",
     "demo",
     "evaluate",
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
     from patchseg.patches.prepare import prepare
     from patchseg.progress import Progress
     from patchseg.synth import synth
+    from patchseg.training.sheet import augment
     from patchseg.training.train import train
 
 

@@ -1,15 +1,17 @@
-"""Where and how torch computes: device, precision, threads, seeds. The only module that names torch.cuda.
+"""Where and how torch computes: device, precision, threads, seeds, processes. The only module that names torch.cuda.
 
 What decides the bytes of a result besides the data (device, precision, threads, tile batch) is chosen here, from
 tables and never from a stopwatch, and is recorded by those who ask.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, distributed, nn
 
 from patchseg.errors import PatchsegError, UsageError
 from patchseg.parameters import Device, Precision
@@ -18,8 +20,9 @@ from patchseg.progress import counted
 # Tiles a forward pass, by device. At least 2, and every batch is padded to it: some kernels round differently
 # for a batch of one.
 _TILE_BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError, RuntimeError)
 # What torch says in a plain RuntimeError: on the CPU, on MPS, and on a GPU that another process has filled.
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+_SAYING_SO = ("can't allocate memory", "out of memory")
 _SEEDS = 2**63  # torch takes no more; a seed of 12 digits gives more with its steps
 
 
@@ -31,7 +34,9 @@ def choose(name: Device) -> torch.device:
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, is_there in there.items() if is_there))
+        name = next(kind for kind, is_there in there.items() if is_there)  # type: ignore[assignment]
+    if name == "cuda" and ranks() > 1:
+        return torch.device("cuda", torch.cuda.current_device())
     if not there[name]:
         raise UsageError(
             f"--device {name}: is not to be had here; expected one of {', '.join(k for k in there if there[k])}"
@@ -51,7 +56,7 @@ def describe(device: torch.device) -> str:
 def set_threads(threads: int | None) -> int:
     """Set the CPU's threads, by default as many as there are cores for this process, and return their number."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or cores)
+    torch.set_num_threads(threads or max(1, cores // ranks()))
     return torch.get_num_threads()
 
 
@@ -66,7 +71,7 @@ def set_deterministic(on: bool) -> None:
 
 
 def resolve_precision(name: Precision, device: torch.device) -> Precision:
-    """Return "bf16" or "fp32"; "auto" takes bf16 on a CUDA device that has it."""
+    """Return "bf16", "fp16" or "fp32"; "auto" takes bf16 on a CUDA device that has it."""
     if name == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     return name
@@ -74,7 +79,13 @@ def resolve_precision(name: Precision, device: torch.device) -> Precision:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """Return the context in which a network runs at that precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    half = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, half, enabled=precision != "fp32")
+
+
+def scaler(device: torch.device, precision: Precision) -> Any:
+    """Return what keeps small gradients from vanishing in fp16; it passes everything on in other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def tile_batch(device: torch.device) -> int:
@@ -96,16 +107,163 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def normal(shape: torch.Size, number: float, device: torch.device) -> Tensor:
+    """Draw normally distributed numbers from a generator of their own, seeded by a number from 0 to 1."""
+    generator = torch.Generator(device)
+    generator.manual_seed(int(number * 2**53))
+    return torch.empty(shape, device=device).normal_(generator=generator)
+
+
 @contextmanager
 def memory_errors(cure: str) -> Iterator[None]:
     """Turn running out of memory, on the device or in the host, into a `PatchsegError` with a cure."""
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise PatchsegError(
-            f"out of memory ({str(error).splitlines()[0] if str(error) else 'host'}); {cure}"
-        ) from error
-    except RuntimeError as error:
-        if not any(sign in str(error) for sign in _OUT_OF_MEMORY):
+    except OUT_OF_MEMORY as error:
+        if not is_out_of_memory(error):
             raise
-        raise PatchsegError(f"out of memory; {cure}") from error
+        said = (
+            ""
+            if type(error) is RuntimeError
+            else f" ({str(error).splitlines()[0] if str(error) else 'host'})"
+        )
+        raise PatchsegError(f"out of memory{said}; {cure}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error, one of `OUT_OF_MEMORY`, says that memory has run out, on the device or in the host."""
+    plain = type(error) is RuntimeError
+    return not plain or any(sign in str(error) for sign in _SAYING_SO)
+
+
+def free_bytes(device: torch.device) -> tuple[int, int]:
+    """Return the bytes that are free on the device, and in the host's memory; the CPU's are the same."""
+    host = _free_in_host()
+    return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host), host
+
+
+def _free_in_host() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # no Linux: half of all memory, where that can be told
+        names = ("SC_PAGE_SIZE", "SC_PHYS_PAGES")
+        known = hasattr(os, "sysconf") and set(names) <= set(os.sysconf_names)
+        return os.sysconf(names[0]) * os.sysconf(names[1]) // 2 if known else 8 * 2**30
+
+
+Two = tuple[Tensor, Tensor]
+
+
+class Queue:
+    """A queue of work on a CUDA device beside the main one; elsewhere work is just done.
+
+    Args:
+        device: Whose.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+    def run(self, work: Callable[[], Two]) -> tuple[Two, Any]:
+        """Do work that makes two tensors; return them, and on a GPU the mark after which they are ready."""
+        if self._stream is None:
+            return work(), None
+        with torch.cuda.stream(self._stream):
+            tensors = work()
+        return tensors, self._stream.record_event()
+
+    def taken(self, tensors: Two, mark: Any) -> Two:
+        """Return the tensors to the main queue, which waits for the mark first."""
+        if mark is not None:
+            main = torch.cuda.current_stream(tensors[0].device)
+            main.wait_event(mark)
+            for tensor in tensors:
+                tensor.record_stream(main)
+        return tensors
+
+
+def empty_cache() -> None:
+    """Give back what torch holds on a GPU without using it."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def rank() -> int:
+    """Return the number of this process among those of a run, from 0 on; the first one writes."""
+    return distributed.get_rank() if ranks() > 1 else 0
+
+
+def ranks() -> int:
+    """Return how many processes a run has."""
+    there = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if there else 1
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the other processes of a run inside the block, where torchrun has started several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or ranks() > 1:
+        yield
+        return
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if on_gpus else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def shared(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return the network so that its gradients are averaged over all processes."""
+    if ranks() == 1:
+        return network
+    return nn.parallel.DistributedDataParallel(
+        network, device_ids=[device] if device.type == "cuda" else None
+    )
+
+
+def unshared(network: nn.Module, *, until: bool) -> AbstractContextManager[Any]:
+    """Return the context in which gradients stay in this process, unless `until`: the last part of a batch shares them."""
+    if until or not isinstance(network, nn.parallel.DistributedDataParallel):
+        return nullcontext()
+    return network.no_sync()
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes."""
+    if ranks() > 1:
+        tensor = tensor.clone()
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+def agreed(device: torch.device, *flags: bool) -> list[bool]:
+    """Tell of each flag whether any process has raised it."""
+    if ranks() == 1:
+        return list(flags)
+    counts = summed(torch.tensor(flags, dtype=torch.int32, device=device))
+    return [bool(count) for count in counts.tolist()]
+
+
+def told(value: Any) -> Any:
+    """Return what the first process has for a value, such as a number that it measured."""
+    if ranks() == 1:
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box)
+    return box[0]
+
+
+@contextmanager
+def lost_processes(cure: str) -> Iterator[None]:
+    """Turn what is raised when another process of a run is gone into a `PatchsegError` with a cure."""
+    try:
+        yield
+    except (RuntimeError, distributed.DistBackendError) as error:
+        if ranks() == 1 or isinstance(error, torch.OutOfMemoryError):
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise PatchsegError(f"another process of the run is gone ({first}); {cure}") from error

@@ -22,6 +22,7 @@ VERBS = {
     "import": "Turn polygons of annotation programs into masks.",
     "check": "Find everything wrong with images and masks.",
     "prepare": "Cut patches out of images and masks.",
+    "augment": "Show what a network will see of the patches.",
     "train": "Train a U-Net on patches.",
     "infer": "Segment whole images by overlapping tiles.",
     "evaluate": "Score masks against the truth.",

@@ -96,7 +96,7 @@ class TrainParameters(Section):
         ge=1,
     )
     time: Duration | None = setting(None, "wall-clock budget such as 5m; the schedule is fitted into it")
-    batch: int = setting(16, "patches a step", short="-b", ge=1)
+    batch: int | None = setting(None, "patches a step [auto: 16 on a GPU, 4 without]", short="-b", ge=1)
     micro_batch: int | None = setting(
         None,
         "patches at once; gradients of a batch are summed up [auto: the batch, less when memory ends]",

@@ -12,11 +12,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box
@@ -51,6 +53,7 @@ class Head:
     parameters: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
     mapping: list[dict[str, Any]] = field(default_factory=list)
+    margin: int = 0
 
 
 class PatchWriter:
@@ -217,6 +220,23 @@ class PatchFile:
         """Return images (n, S, S, C) and masks (n, S, S) of a slice, or of ascending numbers."""
         group = self._file[side]
         return group["images"][index], group["masks"][index]
+
+    def read_masks(self, side: Side, index: Any = slice(None)) -> Array:
+        """Return the masks alone, (n, S, S), or that of one number, (S, S)."""
+        masks: Array = self._file[side]["masks"][index]
+        return masks
+
+    @cached_property
+    def class_counts(self) -> NDArray[np.int64]:
+        """How many pixels each training patch has of each class, (N, K)."""
+        counts = np.zeros((self.counts["train"], 256), np.int64)
+        for start in range(0, len(counts), 256):
+            masks = self.read_masks("train", slice(start, start + 256))
+            flat = masks.reshape(len(masks), -1).astype(np.int64) + 256 * np.arange(len(masks))[:, None]
+            counts[start : start + 256] = np.bincount(flat.ravel(), minlength=256 * len(masks)).reshape(
+                -1, 256
+            )
+        return counts[:, : len(self.head.classes)]
 
     def region_names(self) -> list[str]:
         """Return the numbers of the validation regions, in order."""

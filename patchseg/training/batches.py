@@ -1,64 +1,150 @@
-"""patches.h5 -> batches on the device. Which patches a step sees is a function of (seed, step) alone."""
+"""patches.h5 -> batches on the device. What a step sees is a function of (seed, step) alone.
+
+The patches come without replacement, pass after pass; a share of them is drawn for a class instead. Then they are varied.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from patchseg import device as devices
+from patchseg.parameters import AugmentParameters, Keep
 from patchseg.patches.split import random
 from patchseg.patches.store import PatchFile
+from patchseg.training.augment import Augmentation
+from patchseg.training.draws import Draws, Floats
+from patchseg.training.keeping import Ahead, Batch, fetching, place_for
+from patchseg.training.recipe import recipe_of
 
-_ORDER = 3  # the stream of the order, beside those of the split and of the boxes
-_RESIDENT = 8 * 2**30  # bytes up to which the patches are held in memory as they are stored
+_ORDER, _SPOTS = 3, 5  # streams beside those of the split, of the boxes and of the samples
+_SPOT_COUNT = 16  # pixels of a class that a patch may be centred on
+
+Numbers = NDArray[np.int64]
 
 
 class Batches:
-    """The training patches, drawn without replacement, pass after pass; every batch is full.
+    """The training patches in batches; every batch is full.
 
     Args:
         file: The open patches file.
-        batch: Patches a step.
-        seed: Seed of the order.
-        device: Where the batches go, and where the patches lie when they fit.
+        batch: Patches a step, over all processes.
+        seed: Seed of the order and of all variation.
+        device: Where the batches go.
+        augment: How they are varied.
+        keep: Where the patches are kept.
+        centred: Share of patches that are drawn for a class, each class (but the background) as often, and moved as far as
+            the margin goes so that a pixel of it is in the middle.
+        part: (rank, ranks): which part of each batch this process gets.
     """
 
-    def __init__(self, file: PatchFile, *, batch: int, seed: int, device: torch.device) -> None:
-        self._file, self._batch, self._seed, self._device = file, batch, seed, device
+    def __init__(
+        self,
+        file: PatchFile,
+        *,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        augment: AugmentParameters = AugmentParameters(),
+        keep: Keep = "auto",
+        centred: float = 0.0,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        self._file, self._batch, self._seed, self._share = file, batch, seed, centred
         self.count = file.counts["train"]
-        self.resident = file.nbytes <= _RESIDENT
-        self._pass, self._order = -1, np.empty(0, np.int64)
-        if self.resident:
-            images, masks = file.read("train")
-            self._images, self._masks = (torch.from_numpy(array).to(device) for array in (images, masks))
+        self.place = place_for(keep, file.nbytes, *devices.free_bytes(device))
+        self._fetch = fetching(file, self.place.keep, device)
+        head = file.head
+        self._augment = Augmentation(
+            recipe_of(augment), patch=head.patch, margin=head.margin, channels=head.channels, device=device
+        )
+        self._rows, self._mine = _dealt(batch, *part, neighbour=self._augment.recipe.cutmix > 0)
+        self._order: tuple[int, Numbers] = (-1, np.empty(0, np.int64))
+        # On the CPU, a thread would only take its time from the network.
+        ahead = device.type == "cuda" or self.place.keep == "file"
+        self._ahead = Ahead(self._make, device) if ahead else None
+        self.read: Callable[[int], Batch] = self._ahead or self._make
 
-    def numbers(self, step: int) -> NDArray[np.int64]:
-        """Return the numbers of the patches of a step, (B,)."""
+    def numbers(self, step: int) -> Numbers:
+        """Return the numbers of the patches of a step, (B,), over all processes."""
+        return self._chosen(step, self._draws(step))[0]
+
+    def close(self) -> None:
+        """Stop fetching ahead."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def _make(self, step: int) -> Batch:
+        """Return the images (n, C, S, S) and masks (n, S, S) uint8 of this process, on the device."""
+        draws = self._draws(step)
+        numbers, centres = self._chosen(step, draws)
+        images, masks = self._fetch(numbers[self._rows])
+        centres = None if centres is None else centres[self._rows]
+        images, masks = self._augment(images, masks, draws.at(self._rows), centres)
+        return images[: self._mine], masks[: self._mine]
+
+    def _draws(self, step: int) -> Draws:
+        return Draws.of(self._seed, step * self._batch, self._batch)
+
+    def _chosen(self, step: int, draws: Draws) -> tuple[Numbers, Floats | None]:
+        """Return the numbers of the patches, (B,), and what they are centred on, (B, 2), where they are."""
         positions = np.arange(step * self._batch, (step + 1) * self._batch)
         passes, places = np.divmod(positions, self.count)
-        return np.array([self._permutation(int(p))[place] for p, place in zip(passes, places, strict=True)])
+        numbers = np.array(
+            [self._permutation(int(p))[place] for p, place in zip(passes, places, strict=True)]
+        )
+        rows = np.flatnonzero(draws.hit("centred", self._share))
+        centres = np.zeros((self._batch, 2)) if self._file.head.margin and self._share else None
+        if not len(rows) or not self._holders:
+            return numbers, centres
+        mine, classes = draws.at(rows), list(self._holders)
+        for row, k, patch, pixel in zip(
+            rows,
+            mine.choice("class", len(classes)),
+            mine["patch"],
+            mine.choice("pixel", _SPOT_COUNT),
+            strict=True,
+        ):
+            holders = self._holders[classes[k]]
+            numbers[row] = holders[int(patch * len(holders))]
+            if centres is not None:
+                centres[row] = self._spots[classes[k]][int(patch * len(holders)), pixel]
+        return numbers, centres
 
-    def read(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return images (B, C, S, S) as stored, channels last in memory, and masks (B, S, S) uint8, on the device."""
-        numbers = self.numbers(step)
-        if self.resident:
-            index = torch.from_numpy(numbers).to(self._device)
-            images, masks = self._images[index], self._masks[index]
-        else:
-            # HDF5 reads ascending, distinct numbers only.
-            unique, back = np.unique(numbers, return_inverse=True)
-            stored = self._file.read("train", unique)
-            images, masks = (torch.from_numpy(array[back]).to(self._device) for array in stored)
-        return images.permute(0, 3, 1, 2), masks
+    @cached_property
+    def _holders(self) -> dict[int, Numbers]:
+        """The numbers of the patches that hold a class, for each class but the background that any holds."""
+        counts = self._file.class_counts
+        found = {k: np.flatnonzero(counts[:, k]) for k in range(1, counts.shape[1])}
+        return {k: numbers for k, numbers in found.items() if len(numbers)}
 
-    def pixel_counts(self, classes: int) -> NDArray[np.int64]:
-        """Return how many training pixels each class has, (K,)."""
-        counts = np.zeros(256, np.int64)
-        for start in range(0, self.count, 256):
-            masks = self._file.read("train", slice(start, start + 256))[1]
-            counts += np.bincount(masks.ravel(), minlength=256)
-        return counts[:classes]
+    @cached_property
+    def _spots(self) -> dict[int, Floats]:
+        """Some pixels of the class in each patch that holds it, (n, 16, 2) row and column from the patch's middle."""
+        generator, spots = random(self._seed, _SPOTS), {}
+        for k, numbers in self._holders.items():
+            spots[k] = np.empty((len(numbers), _SPOT_COUNT, 2))
+            for place, number in enumerate(numbers):
+                mask = self._file.read_masks("train", int(number))
+                pixels = generator.choice(np.flatnonzero(mask == k), _SPOT_COUNT)
+                spots[k][place] = np.stack(np.divmod(pixels, mask.shape[1]), axis=1) - (len(mask) - 1) / 2
+        return spots
 
-    def _permutation(self, number: int) -> NDArray[np.int64]:
-        if number != self._pass:
-            self._pass, self._order = number, random(self._seed, _ORDER, number).permutation(self.count)
-        return self._order
+    def _permutation(self, number: int) -> Numbers:
+        known, order = self._order
+        if number != known:
+            order = random(self._seed, _ORDER, number).permutation(self.count)
+            self._order = (number, order)
+        return order
+
+
+def _dealt(batch: int, rank: int, ranks: int, *, neighbour: bool) -> tuple[Numbers, int]:
+    """Return the places of a batch that a process makes, and how many of them it learns from.
+
+    With a neighbour, one more is made where the batch is shared: the patch after the last one, from which CutMix may take.
+    """
+    share = batch // ranks
+    rows = np.arange(rank * share, (rank + 1) * share + (neighbour and ranks > 1)) % batch
+    return rows, share

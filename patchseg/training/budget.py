@@ -45,6 +45,7 @@ class Budget:
     @classmethod
     def of(cls, parameters: TrainParameters, patches: int) -> "Budget":
         """Plan a run over so many patches."""
+        assert parameters.batch is not None
         one_pass, steps = math.ceil(patches / parameters.batch), parameters.steps
         # A run that would be over before it is measured needs no plan: time only stops it.
         if parameters.time is not None and (steps is None or steps > _MEASURED + 1):
@@ -68,6 +69,17 @@ class Budget:
     def exhausted(self) -> bool:
         """Whether the wall-clock budget is used up."""
         return self.seconds is not None and self.elapsed >= self.seconds
+
+    @property
+    def tail_steps(self) -> int:
+        """The steps that an early end takes at least: an epoch, where its length is known."""
+        return self.epoch_steps if self.total is not None else 1
+
+    def shorten(self, end: int) -> None:
+        """Let the run end early."""
+        if self.total is None:
+            self.epoch_steps = end
+        self.total = end
 
     def progress(self, step: int) -> float:
         """Return how far the schedule is, 0 to 1; 0 while the total is being measured."""

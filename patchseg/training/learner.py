@@ -1,4 +1,4 @@
-"""The network with what makes it learn: loss, optimizer, schedule, and the state that a resumed run needs."""
+"""The network with what makes it learn: gradients, optimizer, rate and average, and the state that a resumed run needs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +9,18 @@ from torch import Tensor, nn, optim
 
 from patchseg import device as devices
 from patchseg.errors import DataError, UsageError
-from patchseg.inference.predictor import Predictor
+from patchseg.inference.predictor import Predictor, most_probable
 from patchseg.models import build
 from patchseg.models.checkpoint import load
 from patchseg.parameters import ModelParameters, Precision, TrainParameters
 from patchseg.patches.store import PatchFile
-from patchseg.training.losses import LOSSES
+from patchseg.training.average import Average
+from patchseg.training.course import Course
+from patchseg.training.gradients import Gradients
+from patchseg.training.losses import loss_of, supervised
 from patchseg.training.optimizers import OPTIMIZERS
-from patchseg.training.schedule import SCHEDULES
+
+_LOOK = 16  # every so many steps it is noted which classes are predicted
 
 
 @dataclass
@@ -28,8 +32,9 @@ class Learner:
         network: Raw pixels to logits, on the device.
         optimizer: Over its weights.
         settings: The section `train`, planned.
-        device: Where it learns.
-        precision: "bf16" or "fp32".
+        gradients: What a batch does to the network.
+        course: The factor of the rate.
+        average: Of the weights, or None.
         class_weights: (K,) float32 on the device, or None.
         step: Steps done.
         best: Best mean IoU so far.
@@ -39,13 +44,15 @@ class Learner:
     network: nn.Module
     optimizer: optim.Optimizer
     settings: TrainParameters
-    device: torch.device
-    precision: Precision
+    gradients: Gradients
+    course: Course
+    average: Average | None = None
     class_weights: Tensor | None = None
     step: int = 0
     best: float | None = None
     _loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))  # float32: MPS has no float64
     _loss_count: int = 0
+    _predicted: Tensor | None = None
 
     @classmethod
     def of(
@@ -58,13 +65,28 @@ class Learner:
             network = build(spec)
         network.set_normalization([c["mean"] for c in head.channels], [c["std"] for c in head.channels])  # type: ignore[operator]
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = OPTIMIZERS[settings.optimizer](network.parameters(), settings)
-        learner = cls(
-            spec, network, optimizer, settings, device, devices.resolve_precision(settings.precision, device)
-        )
+        share = settings.batch // devices.ranks()
+        gradients = Gradients(
+            network, supervised(loss_of(settings.loss)), device,
+            devices.resolve_precision(settings.precision, device),
+            micro=min(settings.micro_batch or share, share), compiled=settings.compile,
+        )  # fmt: skip
+        course = Course(settings.schedule or "onecycle", settings.warm_up, settings.patience)
+        optimizer = OPTIMIZERS[settings.optimizer](network, settings)
+        learner = cls(spec, network, optimizer, settings, gradients, course)
         if isinstance(settings.class_weights, list):
             learner.weigh(settings.class_weights)
         return learner
+
+    @property
+    def device(self) -> torch.device:
+        """Where it learns."""
+        return self.gradients.device
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic of the network."""
+        return self.gradients.precision
 
     def weigh(self, weights: list[float]) -> None:
         """Set the weight of each class in the loss.
@@ -79,30 +101,52 @@ class Learner:
             )
         self.class_weights = torch.tensor(weights, dtype=torch.float32, device=self.device)
 
+    def keep_average(self, decay: float) -> None:
+        """Average the weights from here on, unless the decay is 0."""
+        self.average = Average(self.network, decay) if decay else None
+
     def learn(self, images: Tensor, masks: Tensor, *, progress: float) -> None:
-        """Take one step.
+        """Take one step of the optimizer.
 
         Args:
-            images: (B, C, S, S) as stored, on the device.
+            images: (B, C, S, S) raw pixels of any dtype, on the device.
             masks: (B, S, S) uint8.
             progress: How far the schedule is, 0 to 1.
         """
-        settings = self.settings
-        devices.seed_step(settings.seed, self.step)
-        self.rate = self._highest_rate * SCHEDULES[settings.schedule or "onecycle"](progress)
+        settings, scaler = self.settings, self.gradients.scaler
+        devices.seed_step(settings.seed, self.step, devices.rank())
+        self.rate = self._highest_rate * self.course.factor(self.step, progress)
         self.network.train()
-        with devices.autocast(self.device, self.precision):
-            logits = self.network(images)
-        loss = LOSSES[settings.loss](logits, masks, self.class_weights)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, logits = self.gradients(images, masks, self.class_weights)
+        scaler.unscale_(self.optimizer)
         if settings.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
-        self.optimizer.step()
+        scaler.step(self.optimizer)
+        scaler.update()
+        if self.average is not None:
+            self.average.update(self.step)
         # Summed on the device: reading the loss would wait for it at every step.
-        self._loss_sum = self._loss_sum.to(self.device) + loss.detach()
+        self._loss_sum = self._loss_sum.to(self.device) + loss
         self._loss_count += 1
+        if self.step % _LOOK == 0:
+            self._look(logits)
         self.step += 1
+
+    def _look(self, logits: Tensor) -> None:
+        """Note which classes are predicted anywhere in a batch, without waiting for it."""
+        if self._predicted is None:
+            self._predicted = torch.zeros(logits.shape[1], dtype=torch.bool, device=self.device)
+        classes = torch.arange(logits.shape[1], device=self.device)
+        found = torch.stack([most_probable(image) for image in logits[:4]]).flatten()
+        self._predicted |= (found[:, None] == classes).any(dim=0)
+
+    def unpredicted(self) -> list[int]:
+        """Return the classes that no batch looked at since this was last asked was predicted to have anywhere."""
+        if self._predicted is None:
+            return []
+        missing = torch.nonzero(~devices.summed(self._predicted.int()).bool()).flatten().tolist()
+        self._predicted = None
+        return [int(index) for index in missing]
 
     @property
     def rate(self) -> float:
@@ -120,33 +164,45 @@ class Learner:
         return self.settings.rate
 
     def mean_loss(self) -> float:
-        """Return the mean training loss since this was last asked."""
-        mean = float(self._loss_sum) / max(self._loss_count, 1)
+        """Return the mean training loss since this was last asked, over all processes."""
+        total = devices.summed(self._loss_sum.to(self.device)) / devices.ranks()
+        mean = float(total) / max(self._loss_count, 1)
         self._loss_sum, self._loss_count = torch.zeros_like(self._loss_sum), 0
         return mean
 
     def predictor(self) -> Predictor:
-        """Return the network as it is now, for a validation."""
-        return Predictor(self.network.eval(), self.device, self.precision)
+        """Return the network as it would be saved now, for a validation."""
+        shown = self.network if self.average is None else self.average.network
+        return Predictor(shown.eval(), self.device, self.precision)
 
     def weights(self) -> dict[str, Tensor]:
-        """Return a copy of the network's state on the CPU."""
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+        """Return a copy of the weights to infer with, on the CPU: the average where there is one."""
+        return _copied(self.network if self.average is None else self.average.network)
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs beside the weights."""
         return {
             "step": self.step, "best": self.best, "optimizer": self.optimizer.state_dict(),
             "loss_sum": float(self._loss_sum), "loss_count": self._loss_count,
+            "course": self.course.state(), "micro": self.gradients.micro, "scaler": self.gradients.scaler.state_dict(),
+            "network": None if self.average is None else _copied(self.network),
+            "ema": None if self.average is None else self.average.decay,
         }  # fmt: skip
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
-        self.network.load_state_dict(weights)
+        raw = state.get("network")
+        self.network.load_state_dict(weights if raw is None else raw)
+        self.keep_average(state.get("ema") or 0.0)
+        if self.average is not None:
+            self.average.network.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best = state["step"], state["best"]
         self._loss_sum = torch.tensor(state["loss_sum"])
         self._loss_count = state["loss_count"]
+        self.course.restore(state["course"])
+        self.gradients.micro = state["micro"]
+        self.gradients.scaler.load_state_dict(state["scaler"])
 
     def start_from(self, path: Path) -> None:
         """Take the weights of a checkpoint of the same network; its normalization goes with them.
@@ -163,3 +219,7 @@ class Learner:
                 "leave out --width, --levels and --norm, and give patches of the same channels and classes"
             )
         self.network.load_state_dict(other.weights)
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}

@@ -13,7 +13,9 @@ from patchseg.section import Section
 S = TypeVar("S", bound=Section)
 
 # What may differ from one process of a run to the next.
-_FREE = {"device", "threads", "precision", "deterministic", "name", "weights"}
+_FREE = {
+    "device", "threads", "precision", "deterministic", "name", "weights", "keep", "compile", "micro_batch", "on_stop"
+}  # fmt: skip
 
 
 def claim(
@@ -29,7 +31,7 @@ def claim(
     last = checkpoints / "last.pt"
     if resume:
         if last.exists():
-            return load(last)
+            return _whole(load(last), last)
         progress.say(f"{last}: is not there yet, so the run starts afresh")
     elif not overwrite:
         for folder in (checkpoints, runs):
@@ -38,9 +40,30 @@ def claim(
     return None
 
 
+def _whole(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """Return a checkpoint that holds all that going on needs.
+
+    Raises:
+        DataError: It does not.
+    """
+    if checkpoint.training is None:
+        raise DataError(f"{path}: holds no training state; start afresh with --overwrite")
+    if "course" not in checkpoint.training:
+        raise DataError(
+            f"{path}: was begun by an older patchseg, which learned otherwise; end it with that one, or start afresh with "
+            "--overwrite --weights and a copy of it"
+        )
+    return checkpoint
+
+
 def clear(checkpoints: Path, runs: Path) -> None:
     """Remove an earlier run of the name: only what a run writes, since somebody may keep notes beside it."""
-    for file in [*checkpoints.glob("*.pt"), *runs.glob("metrics.jsonl"), *runs.glob("events.out.tfevents.*")]:
+    for file in [
+        *checkpoints.glob("*.pt"),
+        *runs.glob("metrics.jsonl"),
+        *runs.glob("events.out.tfevents.*"),
+        *runs.glob("stop"),
+    ]:
         file.unlink()
 
 

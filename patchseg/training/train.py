@@ -1,30 +1,27 @@
 """The verb `train`: patches.h5 -> checkpoints/NAME/{best,last}.pt and runs/NAME.
 
-One loop: a batch, a step of the optimizer, and at the end of an epoch a validation on whole regions, a line of
-metrics and a checkpoint. Every random draw is a function of (seed, step), so that a resumed run is the same run.
+Everything is planned and claimed here, then the loop goes (`loop.py`). Every random draw is a function of (seed, step,
+sample), so that a resumed run is the same run.
 """
 
-import math
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
 
 from patchseg import device as devices
-from patchseg.errors import DataError, Interrupted, PatchsegError, UsageError
+from patchseg.errors import DataError, UsageError
 from patchseg.models.checkpoint import Checkpoint
-from patchseg.models.unet import levels_for
-from patchseg.parameters import ModelParameters, TrainParameters, effective
+from patchseg.parameters import AugmentParameters, ModelParameters, TrainParameters, effective
 from patchseg.patches.store import PatchFile
-from patchseg.progress import Progress, counted, duration
+from patchseg.progress import Progress, counted
 from patchseg.training.batches import Batches
 from patchseg.training.budget import Budget
-from patchseg.training.interrupt import Interrupt
 from patchseg.training.keeper import Keeper
 from patchseg.training.learner import Learner
+from patchseg.training.loop import STOP, Run
 from patchseg.training.losses import balanced_weights
-from patchseg.training.optimizers import rate_for
+from patchseg.training.plan import Choice, Facts, filled, plan
 from patchseg.training.record import Record
 from patchseg.training.resume import claim, clear, recalled, same_data, shape_of
-from patchseg.training.validate import validate
 
 
 def train(
@@ -32,6 +29,7 @@ def train(
     *,
     parameters: TrainParameters = TrainParameters(),
     model: ModelParameters = ModelParameters(),
+    augment: AugmentParameters = AugmentParameters(),
     folder: Path | str = ".",
     resume: bool = False,
     overwrite: bool = False,
@@ -43,6 +41,7 @@ def train(
         patches: What `prepare` wrote.
         parameters: How the network learns.
         model: The network.
+        augment: How the patches are varied.
         folder: Where `checkpoints/` and `runs/` are.
         resume: Whether to go on with the run of that name; one that has no checkpoint yet starts afresh.
         overwrite: Whether a run of that name may be replaced.
@@ -57,43 +56,71 @@ def train(
         Interrupted: The user stopped it; the state is saved.
         PatchsegError: Out of memory or disk, or the loss is no number any more.
     """
-    progress = progress or Progress()
-    name = _name(parameters, Path(patches))
-    checkpoints, runs = Path(folder) / "checkpoints" / name, Path(folder) / "runs" / name
-    with PatchFile(Path(patches)) as file:
-        if not file.counts["train"]:
-            raise DataError(f"{patches}: holds no training patch; make it again with `patchseg prepare`")
-        before = claim(checkpoints, runs, resume=resume, overwrite=overwrite, progress=progress)
+    with devices.joined(), PatchFile(Path(patches)) as file:
+        progress = progress if progress and devices.rank() == 0 else Progress()
+        name = _name(parameters, Path(patches))
+        home = Path(folder) / "checkpoints" / name, Path(folder) / "runs" / name
+        before = claim(*home, resume=resume, overwrite=overwrite, progress=progress)
+        sections = parameters, model, augment
         if before:
             same_data(before, file)
-            parameters, model = recalled(parameters, before), recalled(model, before)
-        device = devices.choose(parameters.device)
-        devices.set_deterministic(parameters.deterministic)
-        threads = devices.set_threads(parameters.threads)
-        if parameters.weights and not before:
-            model = model.planned(**shape_of(Path(parameters.weights)))
-        parameters, model = _planned(parameters, model, file.head.patch, device.type)
-        learner = Learner.of(file, parameters, model, device)
-        batches = Batches(file, batch=parameters.batch, seed=parameters.seed, device=device)
-        if parameters.class_weights == "balanced":
-            learner.weigh(balanced_weights(batches.pixel_counts(len(file.head.classes))))
-        budget = Budget.of(parameters, batches.count)
-        if before:
-            _restore(before, learner, budget, threads, progress)
-        elif parameters.weights:
-            learner.start_from(Path(parameters.weights))
-        if not before:
-            # Not before all else is known to work, and the weights to start from are read.
-            clear(checkpoints, runs)
-        _tell_plan(file, learner, batches, budget, progress)
-        record = effective(parameters, model) | file.head.parameters
-        keeper = Keeper(checkpoints, file, record, threads)
+            sections = recalled(parameters, before), recalled(model, before), recalled(augment, before)
+        run = _begun(file, *sections, before=before, home=home, progress=progress)
         with (
-            Record(runs, record, step=learner.step) as log,
-            devices.memory_errors("choose a smaller --batch"),
+            closing(run.batches),
+            run.log or nullcontext(),
+            devices.memory_errors("choose a smaller --batch or --micro-batch"),
+            devices.lost_processes("last.pt holds the last epoch; go on with --resume"),
         ):
-            _loop(learner, batches, budget, keeper=keeper, log=log, progress=progress)
-    return checkpoints / "best.pt"
+            run.go()
+    return home[0] / "best.pt"
+
+
+def _begun(
+    file: PatchFile,
+    parameters: TrainParameters,
+    model: ModelParameters,
+    augment: AugmentParameters,
+    *,
+    before: Checkpoint | None,
+    home: tuple[Path, Path],
+    progress: Progress,
+) -> Run:
+    """Plan a run, build what it is made of, and go back to where it stopped; then, and not before, clear its folders."""
+    if not file.counts["train"]:
+        raise DataError(f"{file.path}: holds no training patch; make it again with `patchseg prepare`")
+    device = devices.choose(parameters.device)
+    devices.set_deterministic(parameters.deterministic)
+    threads = devices.set_threads(parameters.threads)
+    if parameters.weights and not before:
+        model = model.planned(**shape_of(Path(parameters.weights)))
+    choices = plan(_facts(file, device.type), model, parameters)
+    parameters, model = filled(parameters, choices), filled(model, choices)
+    assert parameters.batch is not None
+    assert parameters.centred is not None
+    _require_shares(parameters.batch)
+    learner = Learner.of(file, parameters, model, device)
+    batches = Batches(
+        file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
+        centred=parameters.centred, part=(devices.rank(), devices.ranks()),
+    )  # fmt: skip
+    if parameters.class_weights == "balanced":
+        learner.weigh(balanced_weights(file.class_counts.sum(axis=0)))
+    learner.keep_average(parameters.ema or 0.0)
+    budget = Budget.of(parameters, batches.count)
+    if before:
+        _restore(before, learner, budget, threads, progress)
+    elif parameters.weights:
+        learner.start_from(Path(parameters.weights))
+    record = effective(parameters, model, augment) | file.head.parameters
+    first = devices.rank() == 0
+    if first and not before:
+        clear(*home)
+    _tell_plan(learner, batches, budget, [] if before else choices, file, progress)
+    log = Record(home[1], record, step=learner.step) if first else None
+    return Run(
+        learner, batches, budget, Keeper(home[0], file, record, threads), log, home[1] / STOP, progress
+    )
 
 
 def _name(parameters: TrainParameters, patches: Path) -> str:
@@ -105,25 +132,22 @@ def _name(parameters: TrainParameters, patches: Path) -> str:
     return name
 
 
-def _planned(
-    parameters: TrainParameters, model: ModelParameters, patch: int, device: str
-) -> tuple[TrainParameters, ModelParameters]:
-    """Fill what nobody has set by what suits the device and the patches."""
-    model = model.planned(
-        # Without a GPU the steps that fit into the time are what limits the score (docs/results.md).
-        width=8 if device == "cpu" else 32,
-        levels=levels_for(patch),
-        norm="batch" if parameters.batch >= 4 else "group",
-    )
-    assert model.width is not None
-    return parameters.planned(rate=rate_for(parameters, model.width)), model
+def _facts(file: PatchFile, device: str) -> Facts:
+    held = (file.class_counts > 0).mean(axis=0)
+    return Facts(file.head.patch, file.counts["train"], [float(share) for share in held], device)
+
+
+def _require_shares(batch: int) -> None:
+    if batch % devices.ranks():
+        raise UsageError(
+            f"--batch {batch}: cannot be dealt evenly to {devices.ranks()} processes; give a multiple of their number"
+        )
 
 
 def _restore(before: Checkpoint, learner: Learner, budget: Budget, threads: int, progress: Progress) -> None:
     """Set learner and budget to where the run stopped."""
     state = before.training
-    if state is None:
-        raise DataError("last.pt: holds no training state; start afresh with --overwrite")
+    assert state is not None
     learner.restore(before.weights, state)
     budget.total, budget.epoch_steps, budget.spent = state["total"], state["epoch_steps"], state["spent"]
     if learner.step == budget.total:
@@ -139,96 +163,31 @@ def _restore(before: Checkpoint, learner: Learner, budget: Budget, threads: int,
 
 
 def _tell_plan(
-    file: PatchFile, learner: Learner, batches: Batches, budget: Budget, progress: Progress
+    learner: Learner,
+    batches: Batches,
+    budget: Budget,
+    choices: list[Choice],
+    file: PatchFile,
+    progress: Progress,
 ) -> None:
-    """Say what will be learned, by what, and for how long."""
-    spec, count = learner.spec, sum(p.numel() for p in learner.network.parameters())
-    progress.say(
-        f"{counted(batches.count, 'patch')} of {file.head.patch} x {file.head.patch}, classes {file.head.classes}"
-    )
+    """Say what will be learned, by what, for how long, and why."""
+    spec, settings = learner.spec, learner.settings
+    count = sum(p.numel() for p in learner.network.parameters())
+    head = file.head
+    progress.say(f"{counted(batches.count, 'patch')} of {head.patch} x {head.patch}, classes {head.classes}")
+    progress.say(f"  kept {_PLACES[batches.place.keep]}: {batches.place.reason}")
     progress.say(
         f"{spec['name']} {spec['width']} wide, {spec['levels']} levels, {count:,} weights, "
         f"{learner.precision} on {devices.describe(learner.device)}"
     )
-    most = f"at most {learner.settings.steps} steps in " if learner.settings.steps else ""
+    most = f"at most {settings.steps} steps in " if settings.steps else ""
     length = f"{budget.total} steps" if budget.total else f"{most}{budget.seconds:.0f} s"
-    progress.say(
-        f"{length} of {learner.settings.batch} patches, {learner.settings.loss}, rate {learner.settings.rate:g}"
-    )
+    progress.say(f"{length} of {settings.batch} patches, {settings.loss}, rate {settings.rate:g}")
+    for choice in choices:
+        progress.say(f"  {choice.key} {choice.value}: {choice.reason}")
+    if not file.region_names():
+        kept = "the last network" if learner.average is None else "the last average of its weights"
+        progress.say(f"no image is kept for validation, so {kept} is saved as best.pt, whatever it scores")
 
 
-def _loop(
-    learner: Learner, batches: Batches, budget: Budget, *, keeper: Keeper, log: Record, progress: Progress
-) -> None:
-    """Step, and at the end of an epoch validate, write and save, until the run is as long as planned."""
-    with Interrupt() as interrupt:
-        _bar(learner, budget, progress)
-        while budget.total is None or learner.step < budget.total:
-            learner.learn(*batches.read(learner.step), progress=budget.progress(learner.step))
-            progress.step()
-            if budget.total is None or not budget.exhausted:
-                _measure(learner, budget, keeper, progress)
-            else:
-                budget.total = learner.step
-            if budget.ends_epoch(learner.step):
-                _end_epoch(learner, budget, keeper, log, progress)
-                _bar(learner, budget, progress)
-            if interrupt.asked and learner.step != budget.total:
-                saved = keeper.save_last(learner, budget, {})
-                progress.stop()
-                raise Interrupted(f"Stopped after step {learner.step}; saved {saved}, go on with --resume")
-    progress.stop()
-
-
-def _measure(learner: Learner, budget: Budget, keeper: Keeper, progress: Progress) -> None:
-    """Time the first steps: they say how long a run takes, or how many steps fit into its time."""
-    budget.lap()
-    left = budget.forecast(learner.step)
-    if left is not None:
-        progress.say(f"about {duration(left)} for the steps that are left, without validation")
-    if budget.total is None and budget.measured():
-        budget.fix(learner.step, learner.settings, lambda: validate(keeper.file, learner.predictor()))
-        progress.say(f"{budget.total} steps fit into {budget.seconds:.0f} s")
-        _bar(learner, budget, progress)
-
-
-def _bar(learner: Learner, budget: Budget, progress: Progress) -> None:
-    """Begin the bar of the epoch that comes."""
-    if budget.total is None:
-        progress.start("measuring", 0)
-    elif learner.step < budget.total:
-        epoch = learner.step // budget.epoch_steps
-        left = min(budget.total, (epoch + 1) * budget.epoch_steps) - learner.step
-        progress.start(f"epoch {epoch + 1}/{budget.epochs}", left)
-
-
-def _end_epoch(learner: Learner, budget: Budget, keeper: Keeper, log: Record, progress: Progress) -> None:
-    """Validate, write a line, save."""
-    loss = learner.mean_loss()
-    if not math.isfinite(loss):
-        raise PatchsegError(
-            f"the training loss has become {loss} by step {learner.step}; choose a smaller --rate, or check the images"
-        )
-    found = validate(keeper.file, learner.predictor())
-    line = {
-        "epoch": math.ceil(learner.step / budget.epoch_steps), "step": learner.step,
-        "loss/train": loss, "rate": learner.rate,
-        **(found.scores(keeper.file.head.classes.names) if found else {}), "seconds": round(budget.elapsed, 2),
-    }  # fmt: skip
-    log.write(line, found.panels if found else [])
-    progress.stop()
-    progress.say(_told(line, budget.epochs))
-    score = line.get("mean_iou")
-    # Without validation regions the last network is the best one known.
-    if found is None or learner.best is None or (score is not None and score > learner.best):
-        learner.best = score
-        keeper.save_best(learner, line)
-    keeper.save_last(learner, budget, line)
-
-
-def _told(line: dict[str, Any], epochs: int) -> str:
-    """Return the line of an epoch for the terminal."""
-    text = f"epoch {line['epoch']:>{len(str(epochs))}}/{epochs}  loss {line['loss/train']:.4f}"
-    if line.get("mean_iou") is not None:
-        text += f"  val {line['loss/val']:.4f}  mean IoU {line['mean_iou']:.4f}"
-    return f"{text}  rate {line['rate']:.1e}  {line['seconds']:.0f} s"
+_PLACES = {"device": "on the device", "memory": "in memory", "file": "in their file"}

@@ -42,6 +42,8 @@ class Validation(NamedTuple):
 def validate(file: PatchFile, predictor: Predictor) -> Validation | None:
     """Predict every validation region and hold it against its mask; None where there is no region.
 
+    Several processes share the regions, and all of them return what was found in all; panels are of their own.
+
     Args:
         file: The open patches file.
         predictor: The network, in evaluation mode.
@@ -49,7 +51,7 @@ def validate(file: PatchFile, predictor: Predictor) -> Validation | None:
     names = file.region_names()
     classes = len(file.head.classes)
     confusion, loss, panels = Confusion.empty(classes), 0.0, []
-    for number, name in enumerate(names):
+    for number, name in enumerate(names[devices.rank() :: devices.ranks()]):
         image, truth = file.region(name)
         source = ArraySource(image)
         grid = Grid(source.shape[:2], file.head.patch)
@@ -69,6 +71,10 @@ def validate(file: PatchFile, predictor: Predictor) -> Validation | None:
             panels.append(
                 _panel(image, truth, np.concatenate(prediction)[:_PANEL], file.head.classes.palette)
             )
+    if devices.ranks() > 1:
+        counts = torch.tensor(confusion.counts, device=predictor.device)
+        confusion = Confusion(devices.summed(counts).cpu().numpy())
+        loss = float(devices.summed(torch.tensor(loss, device=predictor.device)))
     labelled = int(confusion.counts.sum())
     return Validation(confusion, loss / labelled if labelled else None, panels) if names else None
 

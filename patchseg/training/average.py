@@ -1,0 +1,59 @@
+"""The moving average of a network's weights: what is validated and saved, because it is steadier than the last step.
+
+Tarvainen and Valpola (2017, arXiv:1703.01780) weigh the mean with a decay near 1. A short run would then remember its first,
+useless weights, so the decay rises: min(1 - 1 / (t + 1), decay) after t steps, a plain mean at first.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+def decay_at(step: int, decay: float) -> float:
+    """Return the decay after so many steps.
+
+    >>> [decay_at(step, 0.99) for step in (0, 1, 3, 999)]
+    [0.0, 0.5, 0.75, 0.99]
+    """
+    return min(1 - 1 / (step + 1), decay)
+
+
+def decay_for(steps: int) -> float:
+    """Return a decay that remembers the last fiftieth of a run, 0.9 to 0.999.
+
+    >>> decay_for(200), decay_for(5000), decay_for(10**6)
+    (0.9, 0.99, 0.999)
+    """
+    return min(max(1 - 50 / steps, 0.9), 0.999)
+
+
+class Average:
+    """The average of a network, a network itself.
+
+    Args:
+        network: What is averaged.
+        decay: The highest decay.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network, self.decay, self._source = (
+            copy.deepcopy(network).eval().requires_grad_(False),
+            decay,
+            network,
+        )
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the network as it is after a step: weights and running statistics; counters are copied."""
+        pairs = list(zip(_tensors(self.network), _tensors(self._source), strict=True))
+        real = [(mine, its) for mine, its in pairs if mine.is_floating_point()]
+        mine, its = [a for a, _ in real], [b for _, b in real]
+        torch._foreach_lerp_(mine, its, 1 - decay_at(step, self.decay))
+        for counter, new in pairs:
+            if not counter.is_floating_point():
+                counter.copy_(new)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*(parameter.data for parameter in network.parameters()), *network.buffers()]

@@ -1,0 +1,115 @@
+"""What nobody has set, chosen by what the patches and the device are; each value with its reason.
+
+A pure function of a few facts. The figures behind it are in docs/results.md.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from patchseg.models.unet import levels_for, receptive_field
+from patchseg.parameters import ModelParameters, TrainParameters
+from patchseg.section import Section
+from patchseg.training.average import decay_for
+from patchseg.training.optimizers import rate_for
+
+S = TypeVar("S", bound=Section)
+
+_RARE = 0.25  # of the patches that hold a class, below which patches are drawn for the classes
+
+
+class Facts(NamedTuple):
+    """What the plan rests on.
+
+    Attributes:
+        patch: Side of the patches.
+        patches: Their number.
+        shares: Share of the patches that hold each class, the background first.
+        device: "cpu", "cuda" or "mps".
+    """
+
+    patch: int
+    patches: int
+    shares: Sequence[float]
+    device: str
+
+
+class Choice(NamedTuple):
+    """One value of the plan.
+
+    Attributes:
+        key: Such as "train.rate".
+        value: What is chosen.
+        reason: Why, in words.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+
+def plan(facts: Facts, model: ModelParameters, train: TrainParameters) -> list[Choice]:
+    """Choose what is None in two sections.
+
+    Args:
+        facts: Of patches and device.
+        model: The network, as far as it is set.
+        train: How it learns, as far as that is set.
+
+    Returns:
+        The choices, in the order in which one rests on the other.
+    """
+    chosen: list[Choice] = []
+
+    def choose(section: Section, name: str, value: Any, reason: str) -> Any:
+        known = getattr(section, name)
+        if known is None:
+            chosen.append(Choice(f"{section.section}.{name}", value, reason))
+        return value if known is None else known
+
+    on_gpu = facts.device != "cpu"
+    levels = levels_for(facts.patch)
+    choose(model, "levels", levels, f"sees {receptive_field(levels)} pixels, a patch has {facts.patch}")
+    width = choose(
+        model, "width", 32 if on_gpu else 8,
+        "a GPU has time for it" if on_gpu else "without a GPU, more steps are worth more than more channels",
+    )  # fmt: skip
+    batch = choose(
+        train, "batch", 16 if on_gpu else 4,
+        "fills a GPU" if on_gpu else "without a GPU, smaller batches make more steps",
+    )  # fmt: skip
+    choose(
+        model, "norm", "batch" if batch >= 4 else "group",
+        f"batches of {batch} " + ("tell mean and spread" if batch >= 4 else "are too small to tell mean and spread"),
+    )  # fmt: skip
+    choose(train, "rate", rate_for(train, width), f"suits {train.optimizer} and a width of {width}")
+    sgd = train.optimizer == "sgd"
+    choose(train, "schedule", "poly" if sgd else "onecycle", f"suits {train.optimizer}")
+    rarest = min((share for share in facts.shares[1:] if share), default=1.0)
+    rare = rarest < _RARE
+    choose(
+        train, "centred", 0.33 if rare else 0.0,
+        f"the rarest class is in {rarest:.0%} of the patches" + (", so some are drawn for it" if rare else ""),
+    )  # fmt: skip
+    steps = steps_of(train, batch, facts.patches)
+    choose(
+        train, "ema", 0.999 if steps is None else decay_for(steps),
+        "until the steps are known" if steps is None else f"averages the last fiftieth of {steps} steps",
+    )  # fmt: skip
+    return chosen
+
+
+def steps_of(train: TrainParameters, batch: int, patches: int) -> int | None:
+    """Return the steps of a run, or None where its time decides them.
+
+    >>> steps_of(TrainParameters(epochs=3), 16, 100)
+    21
+    """
+    if train.time is not None:
+        return None
+    return train.steps or train.epochs * (train.epoch_steps or -(-patches // batch))
+
+
+def filled(section: S, choices: Sequence[Choice]) -> S:
+    """Return a section with what was chosen for it."""
+    mine = {c.key.split(".")[1]: c.value for c in choices if c.key.split(".")[0] == section.section}
+    return section.planned(**mine)
