@@ -33,15 +33,14 @@ def choose(name: Device) -> torch.device:
         UsageError: It is not there.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, is_there in there.items() if is_there)  # type: ignore[assignment]
-    if name == "cuda" and ranks() > 1:
+    kind: str = name if name != "auto" else next(kind for kind, is_there in there.items() if is_there)
+    if kind == "cuda" and there["cuda"] and ranks() > 1:
         return torch.device("cuda", torch.cuda.current_device())
-    if not there[name]:
+    if not there[kind]:
         raise UsageError(
             f"--device {name}: is not to be had here; expected one of {', '.join(k for k in there if there[k])}"
         )
-    return torch.device(name)
+    return torch.device(kind)
 
 
 def describe(device: torch.device) -> str:

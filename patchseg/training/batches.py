@@ -56,7 +56,7 @@ class Batches:
         self.count = file.counts["train"]
         self.place = place_for(keep, file.nbytes, *devices.free_bytes(device))
         self._fetch = fetching(file, self.place.keep, device)
-        head = file.head
+        self.head = head = file.head
         self._augment = Augmentation(
             recipe_of(augment), patch=head.patch, margin=head.margin, channels=head.channels, device=device
         )
@@ -96,7 +96,7 @@ class Batches:
             [self._permutation(int(p))[place] for p, place in zip(passes, places, strict=True)]
         )
         rows = np.flatnonzero(draws.hit("centred", self._share))
-        centres = np.zeros((self._batch, 2)) if self._file.head.margin and self._share else None
+        centres = np.zeros((self._batch, 2)) if self.head.margin and self._share else None
         if not len(rows) or not self._holders:
             return numbers, centres
         mine, classes = draws.at(rows), list(self._holders)

@@ -71,7 +71,7 @@ class Gradients:
 
     def _whole(self, images: Tensor, masks: Tensor, class_weights: Tensor | None) -> tuple[Tensor, Tensor]:
         self.network.zero_grad(set_to_none=True)
-        parts = list(zip(images.split(self.micro), masks.split(self.micro), strict=True))
+        parts = list(zip(torch.split(images, self.micro), torch.split(masks, self.micro), strict=True))
         total = torch.zeros((), device=self.device)
         for number, (part, truth) in enumerate(parts):
             with devices.unshared(self._plain, until=number == len(parts) - 1):

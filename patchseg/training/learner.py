@@ -18,7 +18,7 @@ from patchseg.training.average import Average
 from patchseg.training.course import Course
 from patchseg.training.gradients import Gradients
 from patchseg.training.losses import loss_of, supervised
-from patchseg.training.optimizers import OPTIMIZERS
+from patchseg.training.optimizers import optimizer_of
 
 _LOOK = 16  # every so many steps it is noted which classes are predicted
 
@@ -65,6 +65,7 @@ class Learner:
             network = build(spec)
         network.set_normalization([c["mean"] for c in head.channels], [c["std"] for c in head.channels])  # type: ignore[operator]
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        assert settings.batch is not None
         share = settings.batch // devices.ranks()
         gradients = Gradients(
             network, supervised(loss_of(settings.loss)), device,
@@ -72,7 +73,7 @@ class Learner:
             micro=min(settings.micro_batch or share, share), compiled=settings.compile,
         )  # fmt: skip
         course = Course(settings.schedule or "onecycle", settings.warm_up, settings.patience)
-        optimizer = OPTIMIZERS[settings.optimizer](network, settings)
+        optimizer = optimizer_of(network, settings)
         learner = cls(spec, network, optimizer, settings, gradients, course)
         if isinstance(settings.class_weights, list):
             learner.weigh(settings.class_weights)

@@ -116,7 +116,8 @@ def _begun(
     first = devices.rank() == 0
     if first and not before:
         clear(*home)
-    _tell_plan(learner, batches, budget, [] if before else choices, file, progress)
+    _tell_plan(learner, batches, budget, progress)
+    _tell_choices([] if before else choices, file, progress)
     log = Record(home[1], record, step=learner.step) if first else None
     return Run(
         learner, batches, budget, Keeper(home[0], file, record, threads), log, home[1] / STOP, progress
@@ -162,18 +163,10 @@ def _restore(before: Checkpoint, learner: Learner, budget: Budget, threads: int,
         )
 
 
-def _tell_plan(
-    learner: Learner,
-    batches: Batches,
-    budget: Budget,
-    choices: list[Choice],
-    file: PatchFile,
-    progress: Progress,
-) -> None:
-    """Say what will be learned, by what, for how long, and why."""
-    spec, settings = learner.spec, learner.settings
+def _tell_plan(learner: Learner, batches: Batches, budget: Budget, progress: Progress) -> None:
+    """Say what will be learned, by what, and for how long."""
+    spec, settings, head = learner.spec, learner.settings, batches.head
     count = sum(p.numel() for p in learner.network.parameters())
-    head = file.head
     progress.say(f"{counted(batches.count, 'patch')} of {head.patch} x {head.patch}, classes {head.classes}")
     progress.say(f"  kept {_PLACES[batches.place.keep]}: {batches.place.reason}")
     progress.say(
@@ -183,11 +176,16 @@ def _tell_plan(
     most = f"at most {settings.steps} steps in " if settings.steps else ""
     length = f"{budget.total} steps" if budget.total else f"{most}{budget.seconds:.0f} s"
     progress.say(f"{length} of {settings.batch} patches, {settings.loss}, rate {settings.rate:g}")
+
+
+def _tell_choices(choices: list[Choice], file: PatchFile, progress: Progress) -> None:
+    """Say what was planned and why, and what is saved where nothing can be validated."""
     for choice in choices:
         progress.say(f"  {choice.key} {choice.value}: {choice.reason}")
     if not file.region_names():
-        kept = "the last network" if learner.average is None else "the last average of its weights"
-        progress.say(f"no image is kept for validation, so {kept} is saved as best.pt, whatever it scores")
+        progress.say(
+            "no image is kept for validation: best.pt gets the last (averaged) weights, whatever they are worth"
+        )
 
 
 _PLACES = {"device": "on the device", "memory": "in memory", "file": "in their file"}
