@@ -131,8 +131,8 @@ def memory_errors(cure: str) -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error, one of `OUT_OF_MEMORY`, says that memory has run out, on the device or in the host."""
-    plain = type(error) is RuntimeError
-    return not plain or any(sign in str(error) for sign in _SAYING_SO)
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return named or any(sign in str(error) for sign in _SAYING_SO)
 
 
 def free_bytes(device: torch.device) -> tuple[int, int]:

@@ -8,10 +8,10 @@ what a notebook or a script gets unless it passes its own.
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun.
 
-    >>> counted(1, "image"), counted(1200, "image"), counted(2, "patch")
-    ('1 image', '1200 images', '2 patches')
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "patch"), counted(3, "epoch")
+    ('1 image', '1200 images', '2 patches', '3 epochs')
     """
-    return f"{number} {noun}{'es' if noun.endswith(('s', 'ch')) else 's'}" if number != 1 else f"1 {noun}"
+    return f"{number} {noun}{'es' if noun.endswith(('s', 'tch')) else 's'}" if number != 1 else f"1 {noun}"
 
 
 def megabytes(size: float) -> str:

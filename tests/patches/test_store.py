@@ -111,6 +111,19 @@ def test_a_disk_that_is_full_at_the_very_end_is_no_success(tmp_path):
     assert done[-1] == "finished"
 
 
+def test_pixels_are_counted_by_patch_and_class_without_those_to_ignore(tmp_path):
+    count = 300  # more than are read at once
+    masks = np.random.default_rng(0).choice(np.array([0, 1, 255], np.uint8), (count, 4, 4))
+    with PatchWriter(tmp_path / "p.h5", patch=4, channels=2, dtype=np.dtype(np.uint16)) as writer:
+        boxes = [Box(0, 0, 4, 4)] * count
+        writer.add_patches("train", blocks(count, 0)[0], masks, source=0, boxes=boxes, flips=[0] * count)
+        writer.finish(HEAD)
+    with PatchFile(tmp_path / "p.h5") as file:
+        counts = file.class_counts
+        assert (file.read_masks("train", 7) == masks[7]).all()
+    assert counts.tolist() == [[int((mask == k).sum()) for k in (0, 1)] for mask in masks]
+
+
 def test_regions_come_in_the_order_of_their_numbers(tmp_path):
     with PatchWriter(tmp_path / "p.h5", patch=4, channels=1, dtype=np.dtype(np.uint8)) as writer:
         for i in range(12):

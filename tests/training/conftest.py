@@ -7,6 +7,7 @@ import torch
 from patchseg.imaging import Box
 from patchseg.labels.classes import Classes
 from patchseg.parameters import (
+    AugmentParameters,
     DataParameters,
     ModelParameters,
     PrepareParameters,
@@ -57,8 +58,9 @@ def patches(tmp_path_factory):
 def run_training(patches):
     """Train on those patches in a folder; parameters of train as keywords."""
 
-    def run(folder, *, file=patches, model=NETWORK, resume=False, overwrite=False, progress=None, **values):
-        given = {"resume": resume, "overwrite": overwrite, "progress": progress}
+    def run(folder, *, file=patches, model=NETWORK, augment=AugmentParameters(), progress=None, **values):
+        given = {name: values.pop(name, False) for name in ("resume", "overwrite")}
+        given |= {"augment": augment, "progress": progress}
         return train(file, parameters=settings(**values), model=model, folder=folder, **given)
 
     return run

@@ -1,11 +1,13 @@
+from contextlib import ExitStack, closing
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from patchseg.parameters import AugmentParameters
 from patchseg.patches.store import PatchFile
-from patchseg.training import batches as module
 from patchseg.training.batches import Batches
 
 CPU = torch.device("cpu")
@@ -58,15 +60,16 @@ def stored(request, tmp_path, noise, write_patches):
     return images, masks, write_patches(tmp_path / "p.h5", images, masks)
 
 
-@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("keep", ["device", "memory", "file"])
 @pytest.mark.parametrize("batch", [3, 20])
-def test_batches_are_the_stored_patches_from_memory_and_from_the_file(stored, monkeypatch, resident, batch):
+def test_batches_are_the_stored_patches_wherever_they_are_kept(stored, keep, batch):
     images, masks, path = stored
-    monkeypatch.setattr(module, "_RESIDENT", images.nbytes + masks.nbytes - (not resident))
-    with PatchFile(path) as file:
-        batches = Batches(file, batch=batch, seed=5, device=CPU)
-        assert batches.resident == resident
-        for step in range(4):
+    with (
+        PatchFile(path) as file,
+        closing(Batches(file, batch=batch, seed=5, device=CPU, keep=keep)) as batches,
+    ):
+        assert batches.place.keep == keep
+        for step in (0, 1, 2, 3, 2, 7):
             got_images, got_masks = batches.read(step)
             numbers = batches.numbers(step)
             assert got_images.shape == (batch, 2, 8, 8)
@@ -76,18 +79,99 @@ def test_batches_are_the_stored_patches_from_memory_and_from_the_file(stored, mo
             assert (got_masks.numpy() == masks[numbers]).all()
 
 
-def test_pixels_are_counted_by_class_without_those_to_ignore(tmp_path, noise, write_patches):
-    images, masks = noise(300)  # more than are read at once
+VARIED = AugmentParameters(strength="strong")
+
+
+@pytest.mark.parametrize("keep", ["device", "file"])
+@pytest.mark.parametrize("augment", [AugmentParameters(), VARIED])
+def test_processes_share_the_batches_that_one_would_make(tmp_path, noise, write_patches, keep, augment):
+    settings = {"batch": 6, "seed": 3, "device": CPU, "augment": augment, "keep": keep, "centred": 0.5}
+    with PatchFile(write_patches(tmp_path / "p.h5", *noise(COUNT, side=16))) as file, ExitStack() as stack:
+        alone, *parts = [
+            stack.enter_context(closing(Batches(file, **settings, part=part)))
+            for part in ((0, 1), (0, 3), (1, 3), (2, 3))
+        ]
+        for step in (0, 1, 2, 9):
+            shares = [part.read(step) for part in parts]
+            for whole, pieces in zip(alone.read(step), zip(*shares, strict=True), strict=True):
+                assert {len(piece) for piece in pieces} == {2}
+                torch.testing.assert_close(torch.cat(pieces), whole, rtol=0, atol=1e-3)
+
+
+def test_a_varied_batch_is_a_function_of_seed_and_step_alone(tmp_path, noise, write_patches):
+    with PatchFile(write_patches(tmp_path / "p.h5", *noise(COUNT, side=16))) as file:
+        one, other = (
+            Batches(file, batch=4, seed=1, device=CPU, augment=VARIED, centred=0.3) for _ in range(2)
+        )
+        expected = [one.read(step) for step in range(6)]
+        torch.manual_seed(7)
+        for step in (5, 0, 3):
+            assert all(torch.equal(a, b) for a, b in zip(other.read(step), expected[step], strict=True))
+        again = Batches(file, batch=4, seed=2, device=CPU, augment=VARIED).read(0)
+    assert not torch.equal(again[0], expected[0][0])
+
+
+@pytest.fixture
+def rare(tmp_path, write_patches):
+    """20 patches of background, of which one holds class 1 and two class 2."""
+    images, masks = np.zeros((20, 16, 16, 1), np.uint8), np.zeros((20, 16, 16), np.uint8)
+    masks[3, 2, 5], masks[7, :4], masks[11, 15, 15] = 1, 2, 2
     with PatchFile(write_patches(tmp_path / "p.h5", images, masks)) as file:
-        counts = Batches(file, batch=4, seed=0, device=CPU).pixel_counts(3)
-    assert counts.tolist() == [int((masks == k).sum()) for k in range(3)]
+        yield file
+
+
+def test_patches_are_drawn_for_their_classes_each_as_often(rare):
+    drawn = Batches(rare, batch=4000, seed=0, device=CPU, centred=1.0).numbers(0)
+    counts = np.bincount(drawn, minlength=20)
+    assert counts[3] == pytest.approx(2000, abs=150)
+    assert counts[7] == pytest.approx(1000, abs=120)
+    assert counts[11] == pytest.approx(1000, abs=120)
+    assert counts.sum() == counts[[3, 7, 11]].sum()
+
+
+def test_a_share_is_drawn_for_the_classes_and_the_rest_comes_in_turn(rare):
+    batches, plain = (Batches(rare, batch=4000, seed=0, device=CPU, centred=share) for share in (0.25, 0.0))
+    drawn, in_turn = batches.numbers(0), plain.numbers(0)
+    assert (drawn == in_turn).mean() == pytest.approx(0.75 + 0.25 / 20, abs=0.03)
+    assert set(drawn[drawn != in_turn]) <= {3, 7, 11}
+
+
+def test_without_any_foreground_nothing_is_drawn_for_it(tmp_path, write_patches):
+    blank = np.zeros((5, 8, 8, 1), np.uint8), np.zeros((5, 8, 8), np.uint8)
+    with PatchFile(write_patches(tmp_path / "p.h5", *blank)) as file:
+        share, plain = (Batches(file, batch=5, seed=0, device=CPU, centred=c) for c in (1.0, 0.0))
+        assert (share.numbers(3) == plain.numbers(3)).all()
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("keep", ["device", "memory", "file"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_batches_on_cuda_are_those_of_the_cpu(tmp_path, noise, write_patches, dtype):
-    with PatchFile(write_patches(tmp_path / "p.h5", *noise(COUNT, dtype=dtype))) as file:
-        here, there = (Batches(file, batch=4, seed=0, device=torch.device(kind)) for kind in ("cpu", "cuda"))
-        for mine, its in zip(here.read(1), there.read(1), strict=True):
-            assert its.is_cuda
-            assert (mine.numpy() == its.cpu().numpy()).all()
+def test_batches_on_cuda_are_those_of_the_cpu(tmp_path, noise, write_patches, dtype, keep):
+    with (
+        PatchFile(write_patches(tmp_path / "p.h5", *noise(COUNT, dtype=dtype))) as file,
+        ExitStack() as stack,
+    ):
+        here = Batches(file, batch=4, seed=0, device=CPU)
+        there = stack.enter_context(
+            closing(Batches(file, batch=4, seed=0, device=torch.device("cuda"), keep=keep))
+        )
+        for step in range(5):
+            for mine, its in zip(here.read(step), there.read(step), strict=True):
+                assert its.is_cuda
+                assert (mine.numpy() == its.cpu().numpy()).all()
+
+
+@pytest.mark.gpu
+def test_varied_batches_on_cuda_are_those_of_the_cpu_but_for_their_noise(tmp_path, noise, write_patches):
+    augment = AugmentParameters(strength="strong", noise=0.0)
+    with PatchFile(write_patches(tmp_path / "p.h5", *noise(COUNT, side=32))) as file, ExitStack() as stack:
+        here, there = (
+            stack.enter_context(
+                closing(Batches(file, batch=4, seed=0, device=torch.device(kind), augment=augment))
+            )
+            for kind in ("cpu", "cuda")
+        )
+        for step in range(8):
+            (images, masks), (its, labels) = here.read(step), there.read(step)
+            torch.testing.assert_close(its.cpu(), images, rtol=1e-3, atol=0.1)
+            assert (labels.cpu() != masks).float().mean() < 1e-3

@@ -31,7 +31,7 @@ def learner(easy):
 
     def make(**values):
         model = ModelParameters(width=4, levels=2, norm="batch")
-        return Learner.of(easy[0], TrainParameters(**{"rate": 0.02} | values), model, CPU)
+        return Learner.of(easy[0], TrainParameters(**{"rate": 0.02, "batch": 8} | values), model, CPU)
 
     return make
 
@@ -165,7 +165,7 @@ def test_a_learner_starts_from_the_weights_and_the_normalization_of_a_checkpoint
 def test_weights_of_another_network_are_refused(easy, straight):
     path = straight / "checkpoints/run/best.pt"
     wide = Learner.of(
-        easy[0], TrainParameters(rate=0.1), ModelParameters(width=8, levels=2, norm="batch"), CPU
+        easy[0], TrainParameters(rate=0.1, batch=8), ModelParameters(width=8, levels=2, norm="batch"), CPU
     )
     with pytest.raises(
         DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; leave out --width"

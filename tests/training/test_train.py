@@ -127,12 +127,13 @@ def test_a_run_in_a_thread_is_the_same_run(straight, tmp_path, run_training, dif
     assert_same_run(tmp_path, straight, differences)
 
 
-def test_dropping_the_resident_patches_changes_nothing(
-    straight, tmp_path, run_training, differences, monkeypatch
-):
-    monkeypatch.setattr("patchseg.training.batches._RESIDENT", 0)
-    run_training(tmp_path)
-    assert_same_run(tmp_path, straight, differences)
+@pytest.mark.parametrize("keep", ["memory", "file"])
+def test_a_run_is_the_same_wherever_its_patches_are_kept(straight, tmp_path, run_training, differences, keep):
+    run_training(tmp_path, keep=keep)
+    saved_keep = saved(tmp_path)["parameters"]["train.keep"]["value"]
+    assert saved_keep == keep
+    found = differences(saved(tmp_path), saved(straight))
+    assert [d for d in found if not d.endswith(("/source", "/seconds", "/spent", "keep/value"))] == []
 
 
 def test_a_time_budget_is_kept_and_comes_down_to_the_last_small_rate(tmp_path, run_training):

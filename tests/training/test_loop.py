@@ -1,0 +1,179 @@
+"""How runs end, and what they say on the way."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from patchseg.errors import Interrupted
+from patchseg.parameters import AugmentParameters
+from patchseg.progress import Progress
+from patchseg.training.record import read_metrics
+from patchseg.training.schedule import LAST
+
+
+class Told(Progress):
+    """Keeps what is said, and does something after some steps: {steps: what}."""
+
+    def __init__(self, at=None):
+        self.lines, self.done, self.at = [], 0, at or {}
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def step(self, count=1, note=""):
+        self.done += count
+        if self.done in self.at:
+            self.at[self.done]()
+
+    def that(self, part):
+        """Return the one line that holds a text."""
+        (line,) = [line for line in self.lines if part in line]
+        return line
+
+
+def saved(folder, name="last.pt"):
+    return torch.load(folder / "checkpoints/run" / name, weights_only=True)
+
+
+def rates(folder):
+    return [(line["step"], line["rate"]) for line in read_metrics(folder / "runs/run")]
+
+
+def ended_early(folder, start, end):
+    """Assert that the rate came down to its end between two steps and that nothing came after."""
+    state = saved(folder)["training"]
+    assert state["step"] == state["total"] == end
+    assert state["course"]["tail"][0] == start
+    assert rates(folder)[-1] == (end, pytest.approx(0.004 * LAST))
+
+
+def test_a_stop_file_ends_the_run_well_and_is_taken_away(tmp_path, run_training):
+    stop = tmp_path / "runs/run/stop"
+    told = Told({30: stop.touch})
+    run_training(tmp_path, schedule="cosine", progress=told)
+    ended_early(tmp_path, 30, 50)  # an epoch is longer than a tenth of 30 steps
+    assert not stop.exists()
+    assert told.that("decays to its end") == (
+        "from here on the rate decays to its end; the run ends after 20 steps"
+    )
+
+
+def test_an_interrupt_ends_the_run_well_where_that_is_asked_for(tmp_path, run_training):
+    run_training(
+        tmp_path, schedule="cosine", on_stop="anneal", progress=Told({30: lambda: signal.raise_signal(signal.SIGINT)})
+    )  # fmt: skip
+    ended_early(tmp_path, 30, 50)
+
+
+def test_a_plateau_ends_the_run_well(tmp_path, run_training):
+    told = Told()
+    run_training(tmp_path, rate=1e-9, epochs=40, patience=3, schedule="constant", ema=0.0, progress=told)
+    first, *_ = [line for line in told.lines if "no better score" in line]
+    assert first == "no better score for 3 epochs"
+    state = saved(tmp_path)["training"]
+    assert state["course"]["tail"][0] % 20 == 0
+    assert state["step"] == state["total"] == state["course"]["tail"][2] < 40 * 20
+    assert rates(tmp_path)[-1][1] == pytest.approx(1e-9 * LAST)
+
+
+def test_the_schedule_of_plateaus_lowers_its_rate_before_it_ends(tmp_path, run_training):
+    run_training(tmp_path, rate=1e-9, epochs=60, patience=2, schedule="plateau", ema=0.0)
+    seen = sorted({rate for _, rate in rates(tmp_path)}, reverse=True)
+    assert seen[:4] == pytest.approx([1e-9, 1e-10, 1e-11, 1e-12])
+    assert rates(tmp_path)[-1][0] < 60 * 20
+
+
+EVERYTHING = {
+    "ema": 0.9, "patience": 2, "schedule": "plateau", "micro_batch": 2, "loss": "0.5*ce+focal", "warm_up": 0.2,
+    "optimizer": "radam", "centred": 0.4, "class_weights": "balanced", "epochs": 8, "epoch_steps": 6, "rate": 0.0005,
+}  # fmt: skip
+
+
+def test_a_run_with_everything_switched_on_goes_on_bit_for_bit(tmp_path, run_training, differences):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    varied = AugmentParameters(strength="strong")
+    run_training(straight, augment=varied, **EVERYTHING)
+    for steps in (7, 11, 13):
+        with pytest.raises(Interrupted):
+            run_training(
+                stopped, augment=varied, resume=(stopped / "checkpoints").exists(), **EVERYTHING,
+                progress=Told({steps: lambda: signal.raise_signal(signal.SIGINT)}),
+            )  # fmt: skip
+    run_training(stopped, augment=varied, resume=True, **EVERYTHING)
+    for name in ("last.pt", "best.pt"):
+        found = differences(saved(straight, name), saved(stopped, name))
+        assert [d for d in found if not d.endswith(("/source", "/seconds", "/spent"))] == []
+    assert saved(straight)["training"]["ema"] == 0.9
+
+
+def test_an_early_end_that_is_interrupted_goes_on_bit_for_bit(tmp_path, run_training, differences):
+    for name in ("straight", "stopped"):
+        folder = tmp_path / name
+        at = {30: lambda folder=folder: (folder / "runs/run/stop").touch()}
+        if name == "stopped":
+            at[37] = lambda: signal.raise_signal(signal.SIGINT)
+            with pytest.raises(Interrupted):
+                run_training(folder, schedule="cosine", progress=Told(at))
+            run_training(folder, schedule="cosine", resume=True)
+        else:
+            run_training(folder, schedule="cosine", progress=Told(at))
+    found = differences(*(saved(tmp_path / name) for name in ("straight", "stopped")))
+    assert [d for d in found if not d.endswith(("/source", "/seconds", "/spent"))] == []
+
+
+def test_the_average_is_what_is_validated_and_saved(tmp_path, run_training):
+    run_training(tmp_path / "with", ema=0.9, schedule="constant", rate=0.01)
+    run_training(tmp_path / "without", ema=0.0, schedule="constant", rate=0.01)
+    state, plain = saved(tmp_path / "with"), saved(tmp_path / "without")
+    raw = state["training"]["network"]
+    # The steps are the same; only what is saved differs.
+    assert all(torch.equal(raw[name], plain["weights"][name]) for name in raw)
+    assert any(not torch.equal(raw[name], state["weights"][name]) for name in raw)
+    assert plain["training"]["network"] is None
+
+
+def test_a_class_that_is_never_predicted_is_named_once(tmp_path, write_patches, run_training):
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 255, (16, 16, 16, 1), dtype=np.uint8)
+    masks = np.zeros((16, 16, 16), np.uint8)
+    masks[:, 0, 0] = 1
+    told = Told()
+    run_training(
+        tmp_path, file=write_patches(tmp_path / "p.h5", images, masks), steps=500, epoch_steps=100, loss="ce",
+        ema=0.0, centred=0.0, progress=told,
+    )  # fmt: skip
+    assert told.that("has not been predicted").startswith("class 1 has not been predicted anywhere")
+
+
+def test_the_plan_is_told_with_its_reasons_and_where_the_patches_are(tmp_path, run_training):
+    told = Told()
+    run_training(tmp_path, steps=3, progress=told)
+    assert told.that("train.rate") == "  train.rate 0.004: suits adamw and a width of 4"
+    assert told.that("kept on the device").endswith("free")
+    assert not [line for line in told.lines if "train.batch" in line]  # it was given
+
+
+def test_without_a_validation_region_it_is_said_what_is_saved(tmp_path, write_patches, noise, run_training):
+    told = Told()
+    run_training(tmp_path, file=write_patches(tmp_path / "p.h5", *noise(8, side=16)), steps=2, progress=told)
+    assert told.that("no image is kept for validation").endswith("whatever they are worth")
+
+
+def test_memory_that_runs_out_is_recorded_as_another_recipe(tmp_path, run_training, monkeypatch):
+    from patchseg.models.unet import UNet
+
+    forward = UNet.forward
+
+    def hungry(self, pixels):
+        if self.training and len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return forward(self, pixels)
+
+    monkeypatch.setattr(UNet, "forward", hungry)
+    told = Told()
+    run_training(tmp_path, steps=4, progress=told)
+    assert "micro-batches of 2" in told.that("memory has run out")
+    assert saved(tmp_path)["parameters"]["train.micro_batch"] == {"value": 2, "source": "memory ran out"}
+    assert saved(tmp_path)["training"]["micro"] == 2

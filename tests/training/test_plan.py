@@ -1,0 +1,65 @@
+import pytest
+
+from patchseg.parameters import ModelParameters, TrainParameters
+from patchseg.training.plan import Facts, filled, plan, steps_of
+
+SMALL = Facts(patch=96, patches=1000, shares=(1.0, 0.8, 0.5), device="cpu")
+
+
+def values(facts=SMALL, model=None, **train):
+    return {c.key: c.value for c in plan(facts, model or ModelParameters(), TrainParameters(**train))}
+
+
+def test_the_plan_of_a_small_set_without_a_gpu_is_as_by_hand():
+    assert values(epochs=10) == {
+        "model.levels": 4, "model.width": 8, "train.batch": 4, "model.norm": "batch", "train.rate": 0.004,
+        "train.schedule": "onecycle", "train.centred": 0.0, "train.ema": 1 - 50 / 2500,
+    }  # fmt: skip
+
+
+def test_a_gpu_takes_wider_networks_and_larger_batches():
+    chosen = values(SMALL._replace(device="cuda", patch=200))
+    assert (chosen["model.width"], chosen["train.batch"], chosen["train.rate"]) == (32, 16, 0.002)
+    assert chosen["model.levels"] == 5
+
+
+def test_what_is_set_is_neither_chosen_nor_ignored():
+    chosen = values(model=ModelParameters(width=64), batch=2)
+    assert not {"model.width", "train.batch"} & set(chosen)
+    assert (chosen["model.norm"], chosen["train.rate"]) == ("group", 0.002)
+
+
+def test_sgd_has_its_own_rate_and_schedule():
+    chosen = values(optimizer="sgd")
+    assert (chosen["train.rate"], chosen["train.schedule"]) == (0.01, "poly")
+
+
+@pytest.mark.parametrize(
+    ("shares", "centred"),
+    [((1.0, 0.2, 0.9), 0.33), ((1.0, 0.25), 0.0), ((1.0, 0.0, 0.5), 0.0), ((1.0,), 0.0), ((0.1, 0.9), 0.0)],
+)
+def test_patches_are_drawn_for_classes_that_few_of_them_hold(shares, centred):
+    assert values(SMALL._replace(shares=shares))["train.centred"] == centred
+
+
+def test_the_average_is_as_long_as_the_run_allows_and_open_while_time_decides():
+    assert values(steps=5000)["train.ema"] == 0.99
+    assert values(time=60.0)["train.ema"] == 0.999
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [({"epochs": 3}, 750), ({"steps": 7}, 7), ({"time": 5.0}, None), ({"epochs": 3, "epoch_steps": 10}, 30)],
+)
+def test_the_length_of_a_run_is_known_beforehand_but_for_a_time(settings, steps):
+    assert steps_of(TrainParameters(**settings), 4, 1000) == steps
+
+
+def test_every_choice_has_a_reason_and_fills_its_field():
+    model, train = ModelParameters(), TrainParameters()
+    choices = plan(SMALL, model, train)
+    assert all(len(choice.reason) > 5 for choice in choices)
+    model, train = filled(model, choices), filled(train, choices)
+    assert {model.source("width"), train.source("rate")} == {"plan"}
+    assert plan(SMALL, model, train) == []
+    assert train.epochs == 100
