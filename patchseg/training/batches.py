@@ -30,6 +30,8 @@ class Batches:
         if self.resident:
             images, masks = file.read("train")
             self._images, self._masks = (torch.from_numpy(array).to(device) for array in (images, masks))
+        # What lies around the patches is not trained on yet.
+        self._middle = slice(None), file.head.middle, file.head.middle
 
     def numbers(self, step: int) -> NDArray[np.int64]:
         """Return the numbers of the patches of a step, (B,)."""
@@ -42,19 +44,19 @@ class Batches:
         numbers = self.numbers(step)
         if self.resident:
             index = torch.from_numpy(numbers).to(self._device)
-            images, masks = self._images[index], self._masks[index]
+            images, masks = (stored[self._middle][index] for stored in (self._images, self._masks))
         else:
             # HDF5 reads ascending, distinct numbers only.
             unique, back = np.unique(numbers, return_inverse=True)
             stored = self._file.read("train", unique)
-            images, masks = (torch.from_numpy(array[back]).to(self._device) for array in stored)
+            images, masks = (torch.from_numpy(array[self._middle][back]).to(self._device) for array in stored)
         return images.permute(0, 3, 1, 2), masks
 
     def pixel_counts(self, classes: int) -> NDArray[np.int64]:
         """Return how many training pixels each class has, (K,)."""
         counts = np.zeros(256, np.int64)
         for start in range(0, self.count, 256):
-            masks = self._file.read("train", slice(start, start + 256))[1]
+            masks = self._file.read("train", slice(start, start + 256))[1][self._middle]
             counts += np.bincount(masks.ravel(), minlength=256)
         return counts[:classes]
 

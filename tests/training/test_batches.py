@@ -76,6 +76,24 @@ def test_batches_are_the_stored_patches_from_memory_and_from_the_file(stored, mo
             assert (got_masks.numpy() == masks[numbers]).all()
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_of_patches_with_a_margin_the_middle_is_trained_on(
+    tmp_path, noise, write_patches, monkeypatch, resident
+):
+    images, masks = noise(COUNT, side=14, channels=2)
+    path = write_patches(tmp_path / "p.h5", images, masks, margin=3)
+    monkeypatch.setattr(module, "_RESIDENT", 2**30 if resident else 0)
+    with PatchFile(path) as file:
+        batches = Batches(file, batch=4, seed=5, device=CPU)
+        got_images, got_masks = batches.read(1)
+        numbers = batches.numbers(1)
+        assert got_images.is_contiguous(memory_format=torch.channels_last)
+        assert (got_images.permute(0, 2, 3, 1).numpy() == images[numbers, 3:11, 3:11]).all()
+        assert (got_masks.numpy() == masks[numbers, 3:11, 3:11]).all()
+        middle = masks[:, 3:11, 3:11]
+        assert batches.pixel_counts(3).tolist() == [int((middle == k).sum()) for k in range(3)]
+
+
 def test_pixels_are_counted_by_class_without_those_to_ignore(tmp_path, noise, write_patches):
     images, masks = noise(300)  # more than are read at once
     with PatchFile(write_patches(tmp_path / "p.h5", images, masks)) as file:
