@@ -44,6 +44,7 @@ class Cutter:
         self, writer: PatchWriter, output: Path, parameters: PrepareParameters, inspection: Inspection
     ) -> None:
         self._writer, self._folder = writer, output.resolve().parent
+        assert parameters.patch is not None
         self._parameters, self._patch = parameters, parameters.patch
         self.classes, self._reading = inspection.classes, inspection.reading
         self.statistics = Statistics(inspection.names)

@@ -17,6 +17,7 @@ from patchseg.patches.drawings import name_drawings, tell_tally
 from patchseg.patches.lists import read_list
 from patchseg.patches.objects import find_layers, name_layers
 from patchseg.patches.pairs import Pair, Unpaired, find_pairs
+from patchseg.patches.plan import with_patch
 from patchseg.patches.sides import decide, groups_of, told, without_test
 from patchseg.patches.split import Region
 from patchseg.patches.stacks import STACK, unstacked
@@ -68,6 +69,9 @@ def prepare(
     for line in _notes(inspection, entries, derived=data.classes is None and not drawn):
         progress.say(line)
     data = _with_channels(data, inspection.reading, progress)
+    parameters, reason = with_patch(parameters, pairs, inspection.shapes)
+    if reason is not None:
+        progress.say(reason)
     regions = decide(everything, group, inspection, parameters)
     _tell(regions, inspection, everything, parameters, progress)
     with whole(output) as part, _writer(part, parameters, inspection) as writer:
@@ -79,6 +83,7 @@ def prepare(
 
 def _writer(path: Path, parameters: PrepareParameters, inspection: Inspection) -> PatchWriter:
     """Begin the file of patches."""
+    assert parameters.patch is not None
     return PatchWriter(
         path, patch=parameters.patch, channels=inspection.channels, dtype=inspection.dtype,
         margin=parameters.margin,
@@ -87,6 +92,7 @@ def _writer(path: Path, parameters: PrepareParameters, inspection: Inspection) -
 
 def _head(parameters: PrepareParameters, data: DataParameters, cutter: Cutter, entries: list[Mapped]) -> Head:
     """Return what the file says of itself."""
+    assert parameters.patch is not None
     record = effective(data, parameters)
     del record["prepare.output"], record["data.max_memory"]  # a file is the same under any name
     return Head(
@@ -215,6 +221,7 @@ def _tell(
     train = sum(region.side == "train" for region in regions)
     val = len(regions) - train
     patches = train * parameters.per_image * (4 if parameters.flips else 1)
+    assert parameters.patch is not None
     pixels = (patches + val * parameters.per_image) * (parameters.patch + 2 * parameters.margin) ** 2
     pixels += sum(region.box.height * region.box.width for region in regions if region.side == "val")
     size = pixels * (inspection.channels * inspection.dtype.itemsize + 1)
