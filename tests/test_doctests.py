@@ -26,4 +26,4 @@ def test_the_modules_are_found_with_their_examples():
         test for test in finder.find(importlib.import_module("patchseg.imaging.box")) if test.examples
     ]
     assert "patchseg.imaging.box" in MODULES
-    assert len(examples) == 2
+    assert len(examples) == 3

@@ -15,7 +15,9 @@ from patchseg.patches.doctor.checkup import check
 @click.command(context_settings={"allow_extra_args": True})
 @click.argument("data__images", metavar="[IMAGES]", required=False)
 @click.argument("data__masks", metavar="[MASKS]", required=False)
-@parameters(PrepareParameters, DataParameters, without=("output", "per_image", "foreground", "flips"))
+@parameters(
+    PrepareParameters, DataParameters, without=("output", "per_image", "foreground", "flips", "margin")
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Page to write, with images and their masks.")
 @as_json
 @overwrite

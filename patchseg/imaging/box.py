@@ -30,6 +30,14 @@ class Box(NamedTuple):
         """Row and column slices, for `array[box.slices]`; the box must not start outside the array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def grown(self, margin: int) -> "Box":
+        """Return the box with `margin` more pixels on every side.
+
+        >>> Box(2, 3, 4, 5).grown(3)
+        Box(top=-1, left=0, height=10, width=11)
+        """
+        return Box(self.top - margin, self.left - margin, self.height + 2 * margin, self.width + 2 * margin)
+
     def clip(self, height: int, width: int) -> "Box":
         """Return the part of the box that lies in an image of `height` x `width` pixels.
 

@@ -67,6 +67,15 @@ def orientation(path: Path) -> int:
         return 1
 
 
+def stored_size(path: Path) -> tuple[int, int] | None:
+    """Return (H, W) as the header says it, before EXIF turns it; None where the file is not one of these."""
+    try:
+        with _unlimited(), Image.open(path, formats=_FORMATS) as image:
+            return image.height, image.width
+    except Exception:  # noqa: BLE001 - those who read the pixels tell the damage
+        return None
+
+
 @contextmanager
 def _unlimited() -> Iterator[None]:
     """Set Pillow's limit of pixels and its warnings aside: what is too large is told in our words."""

@@ -80,7 +80,14 @@ class PrepareParameters(Section):
 
     section: ClassVar[str] = "prepare"
     output: str = setting("patches.h5", "the file of patches to write", short="-o")
-    patch: int = setting(96, "side of the square patches, in pixels", ge=8)
+    patch: int | None = setting(
+        None, "side of the square patches, in pixels [auto: 96, less where images are smaller]", ge=8
+    )
+    margin: int = setting(
+        0,
+        "pixels of real context stored around each patch, so that turned and shifted patches show true pixels",
+        ge=0,
+    )
     per_image: int = setting(20, "patches cut out of each image, before flips", ge=1)
     foreground: float = setting(
         0.33, "share of patches centred on a pixel of a class drawn evenly from the image's", ge=0, le=1

@@ -31,13 +31,22 @@ class _Loaded(NamedTuple):
 
 
 class Cutter:
-    """Cuts one image after the other; holds one image and its patches."""
+    """Cuts one image after the other; holds one image and its patches.
+
+    Args:
+        writer: Takes the patches.
+        output: The file that the paths of the sources are relative to.
+        parameters: How patches are cut; their side is known.
+        inspection: Of all images and masks.
+    """
 
     def __init__(
         self, writer: PatchWriter, output: Path, parameters: PrepareParameters, inspection: Inspection
     ) -> None:
         self._writer, self._folder = writer, output.resolve().parent
-        self._parameters, self.classes, self._reading = parameters, inspection.classes, inspection.reading
+        assert parameters.patch is not None
+        self._parameters, self._patch = parameters, parameters.patch
+        self.classes, self._reading = inspection.classes, inspection.reading
         self.statistics = Statistics(inspection.names)
         self.seen = {side: np.zeros(len(self.classes), np.int64) for side in ("train", "val")}
 
@@ -82,7 +91,10 @@ class Cutter:
         self, generator: np.random.Generator, region: Region, loaded: _Loaded, source: int
     ) -> None:
         p, (pixels, mask) = self._parameters, loaded
-        boxes = sample_boxes(mask, p.patch, p.per_image, foreground=p.foreground, random=generator)
+        drawn = sample_boxes(mask, self._patch, p.per_image, foreground=p.foreground, random=generator)
+        # Only then, so that the patches are the same whatever their margin. Pixels and mask end with the region, so
+        # what a box takes of the guard band or of the other side is reflected and ignored.
+        boxes = [box.grown(p.margin) for box in drawn]
         codes = range(4 if p.flips and region.side == "train" else 1)
         if not boxes:
             return

@@ -17,6 +17,7 @@ from patchseg.patches.drawings import name_drawings, tell_tally
 from patchseg.patches.lists import read_list
 from patchseg.patches.objects import find_layers, name_layers
 from patchseg.patches.pairs import Pair, Unpaired, find_pairs
+from patchseg.patches.plan import with_patch
 from patchseg.patches.sides import decide, groups_of, told, without_test
 from patchseg.patches.split import Region
 from patchseg.patches.stacks import STACK, unstacked
@@ -68,29 +69,36 @@ def prepare(
     for line in _notes(inspection, entries, derived=data.classes is None and not drawn):
         progress.say(line)
     data = _with_channels(data, inspection.reading, progress)
+    parameters, reason = with_patch(parameters, pairs, inspection.shapes)
+    if reason is not None:
+        progress.say(reason)
     regions = decide(everything, group, inspection, parameters)
     _tell(regions, inspection, everything, parameters, progress)
-    with (
-        whole(output) as part,
-        PatchWriter(
-            part, patch=parameters.patch, channels=inspection.channels, dtype=inspection.dtype
-        ) as writer,
-    ):
+    with whole(output) as part, _writer(part, parameters, inspection) as writer:
         cutter = Cutter(writer, output, parameters, inspection)
         cut_all(cutter, everything, group + [p.name for p in held_out], regions, progress)
-        record = effective(data, parameters)
-        del record["prepare.output"], record["data.max_memory"]  # a file is the same under any name
-        head = Head(
-            parameters.patch,
-            parameters.scale,
-            parameters.seed,
-            inspection.classes,
-            cutter.statistics.channels(),
-            record,
-            mapping=[entry._asdict() for entry in entries],
-        )
-        writer.finish(head)
+        writer.finish(_head(parameters, data, cutter, entries))
     return output
+
+
+def _writer(path: Path, parameters: PrepareParameters, inspection: Inspection) -> PatchWriter:
+    """Begin the file of patches."""
+    assert parameters.patch is not None
+    return PatchWriter(
+        path, patch=parameters.patch, channels=inspection.channels, dtype=inspection.dtype,
+        margin=parameters.margin,
+    )  # fmt: skip
+
+
+def _head(parameters: PrepareParameters, data: DataParameters, cutter: Cutter, entries: list[Mapped]) -> Head:
+    """Return what the file says of itself."""
+    assert parameters.patch is not None
+    record = effective(data, parameters)
+    del record["prepare.output"], record["data.max_memory"]  # a file is the same under any name
+    return Head(
+        parameters.patch, parameters.scale, parameters.seed, cutter.classes, cutter.statistics.channels(), record,
+        mapping=[entry._asdict() for entry in entries], margin=parameters.margin,
+    )  # fmt: skip
 
 
 def _inspected(
@@ -213,11 +221,14 @@ def _tell(
     train = sum(region.side == "train" for region in regions)
     val = len(regions) - train
     patches = train * parameters.per_image * (4 if parameters.flips else 1)
-    pixels = (patches + val * parameters.per_image) * parameters.patch**2
+    assert parameters.patch is not None
+    pixels = (patches + val * parameters.per_image) * (parameters.patch + 2 * parameters.margin) ** 2
     pixels += sum(region.box.height * region.box.width for region in regions if region.side == "val")
     size = pixels * (inspection.channels * inspection.dtype.itemsize + 1)
     for line in told(regions, len(inspection.shapes), pairs, parameters):
         progress.say(line)
+    around = f" and {parameters.margin} px around each" if parameters.margin else ""
     progress.say(
-        f"{patches} training patches of {parameters.patch} x {parameters.patch}; {parameters.output} takes {megabytes(size)}"
+        f"{patches} training patches of {parameters.patch} x {parameters.patch}{around}; "
+        f"{parameters.output} takes {megabytes(size)}"
     )

@@ -73,20 +73,26 @@ def _present(mask: NDArray[np.uint8]) -> list[int]:
 def cut(pixels: Array, box: Box, *, fill: int | None = None) -> Array:
     """Return the pixels of a box that may leave the image, (h, w, ...).
 
+    What stands at a place outside does not depend on the box, so that a larger box holds the pixels of a smaller one.
+
     Args:
         pixels: (H, W, ...).
-        box: The window.
-        fill: What stands outside the image; None reflects the image at its border.
+        box: The window; it may be larger than the image.
+        fill: What stands outside the image; None reflects the image at its borders, as often as it takes.
+
+    >>> cut(np.arange(3)[None], Box(0, -3, 1, 9)).tolist(), cut(np.arange(3)[None], Box(-1, 1, 2, 3), fill=9).tolist()
+    ([[1, 2, 1, 0, 1, 2, 1, 0, 1]], [[9, 9, 9], [1, 2, 9]])
     """
-    part = box.clip(*pixels.shape[:2])
-    around = ((part.top - box.top, box.bottom - part.bottom), (part.left - box.left, box.right - part.right))
-    inside = pixels[part.slices]
-    if not any(map(any, around)):
-        return inside
-    widths = (*around, *((0, 0),) * (pixels.ndim - 2))
-    if fill is not None:
-        return np.pad(inside, widths, constant_values=fill)
-    return np.pad(inside, widths, mode="reflect")
+    height, width = pixels.shape[:2]
+    part = box.clip(height, width)
+    if part == box:
+        return pixels[box.slices]
+    if fill is None:
+        rows, columns = _mirrored(box.top, box.bottom, height), _mirrored(box.left, box.right, width)
+        return np.asarray(pixels[rows[:, None], columns])
+    window = np.full((box.height, box.width, *pixels.shape[2:]), fill, pixels.dtype)
+    window[Box(part.top - box.top, part.left - box.left, *part[2:]).slices] = pixels[part.slices]
+    return window
 
 
 def flips(pixels: Array) -> list[Array]:
@@ -116,6 +122,13 @@ def _around(pixel: tuple[int, int], patch: int, shape: tuple[int, ...]) -> Box:
 
 def _anywhere(length: int, patch: int, random: np.random.Generator) -> int:
     return int(random.integers(length - patch + 1)) if length >= patch else (length - patch) // 2
+
+
+def _mirrored(start: int, stop: int, length: int) -> NDArray[np.intp]:
+    """Return which of `length` pixels stand at the places start..stop between two mirrors; one pixel is everywhere."""
+    there_and_back = 2 * (length - 1)
+    places = np.arange(start, stop) % max(1, there_and_back)
+    return np.minimum(places, there_and_back - places)
 
 
 def _inside(start: int, patch: int, length: int) -> int:

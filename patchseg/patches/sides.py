@@ -54,7 +54,7 @@ def decide(
         pairs: All; those beyond the groups are given for validation.
         group: The group of each of the first.
         inspection: Of all.
-        parameters: How to split, and the size of a patch.
+        parameters: How to split, and the side of a patch, which is known.
 
     Raises:
         UsageError: The patch is larger than every image, or two ways to split are given.
@@ -102,7 +102,7 @@ def regions_of(
         pairs: All; those beyond the groups are given for validation.
         group: The group of each of the first.
         sizes: (H, W) of all images.
-        parameters: How to split, and the size of a patch.
+        parameters: How to split, and the side of a patch, which is known.
         strata: Where the classes are, for those that are to be on both sides; None where that is not known.
 
     Raises:
@@ -113,10 +113,12 @@ def regions_of(
         (scaled_length(height, parameters.scale), scaled_length(width, parameters.scale))
         for height, width in sizes
     ]
-    largest = max(shapes, key=max)
-    if parameters.patch > max(largest):
+    largest, patch = max(shapes, key=max), parameters.patch
+    assert patch is not None
+    # What the plan chose is padded, and said.
+    if patch > max(largest) and parameters.source("patch") != "plan":
         raise UsageError(
-            f"prepare.patch: {parameters.patch} is larger than every image (the largest is {largest[0]} x {largest[1]}); "
+            f"prepare.patch: {patch} is larger than every image (the largest is {largest[0]} x {largest[1]}); "
             f"choose {max(largest) // 8 * 8 or 8} or less"
         )
     mine = len(group)
@@ -126,7 +128,7 @@ def regions_of(
         return given(shapes, [side for side in sides if side in ("train", "val")])
     held = [Region(i, "val", Box(0, 0, *shapes[i])) for i in range(mine, len(shapes))]
     regions = split(
-        shapes[:mine], group, validation=0.0 if held else parameters.validation, patch=parameters.patch,
+        shapes[:mine], group, validation=0.0 if held else parameters.validation, patch=patch,
         seed=parameters.seed, fold=parameters.fold, strata=strata,
     )  # fmt: skip
     return regions + held
@@ -137,12 +139,13 @@ def told(regions: list[Region], images: int, pairs: list[Pair], parameters: Prep
     train = sum(region.side == "train" for region in regions)
     blocks = len(regions) > images
     if not blocks and parameters.fold is None and parameters.validation and train == len(regions) == 1:
-        height, width = regions[0].box[2:]
-        assert not fits((height, width), parameters.patch)
+        (height, width), patch = regions[0].box[2:], parameters.patch
+        assert patch is not None
+        assert not fits((height, width), patch)
         return [
             "1 image to train on, 0 to validate",
             f"  {pairs[0].name} is the only image and too small to be split by blocks ({max(height, width)} px; "
-            f"{3 * parameters.patch} are needed for patches of {parameters.patch}), so nothing tells how good the network "
+            f"{3 * patch} are needed for patches of {patch}), so nothing tells how good the network "
             "is, and the last weights are kept, not the best; give --val-images, more images or a smaller --patch",
         ]
     noun = "block" if blocks else "image"

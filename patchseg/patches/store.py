@@ -2,15 +2,16 @@
 
 /                 attributes patchseg_format, seed, patch, margin, scale, sha256 (of all pixels and masks), and as
                   JSON classes, channels, parameters, reading (how masks are read), mapping (value -> class, pixels)
-/train, /val      images (N, S, S, C), masks (N, S, S) uint8, source (N,), box (N, 4), flip (N,)
+/train, /val      images (N, S+2M, S+2M, C), masks (N, S+2M, S+2M) uint8, source (N,), box (N, 4), flip (N,)
 /sources          path, sha256, group, side
 /regions/<i>      image (H, W, C), mask (H, W) uint8: the validation images or blocks, whole
+
+S is `patch`, M is `margin`: the patch is the middle of what is stored, and the box is all that is stored. Where a box
+leaves its image (or the block that its side has of it), the image is reflected and the mask 255.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Box
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes
+from patchseg.patches.disk import Disk
 from patchseg.patches.split import Side
 
 FORMAT = 1
@@ -43,6 +45,7 @@ class Head:
         parameters: {key: {value, source}} of prepare.
         sha256: Of all that the datasets hold; told by the writer.
         mapping: [{source, target, pixels}]: what the values and colours of the masks were taken for.
+        margin: Pixels stored around each patch.
     """
 
     patch: int
@@ -55,18 +58,38 @@ class Head:
     mapping: list[dict[str, Any]] = field(default_factory=list)
     margin: int = 0
 
+    @property
+    def middle(self) -> slice:
+        """Where the patch is along either side of what is stored.
+
+        >>> Head(8, 1.0, 0, Classes(("a",), (0,), ("#000000",)), [], margin=3).middle
+        slice(3, 11, None)
+        """
+        return slice(self.margin, self.margin + self.patch)
+
 
 class PatchWriter:
-    """Appends patches, block by block, to a new file."""
+    """Appends patches, block by block, to a new file.
 
-    def __init__(self, path: Path, *, patch: int, channels: int, dtype: np.dtype[Any]) -> None:
-        self._disk, self._digest = _Disk(path), hashlib.sha256()
+    Args:
+        path: The file.
+        patch: Side of the patches.
+        channels: Of the images.
+        dtype: Of the images.
+        margin: Pixels stored around each patch.
+    """
+
+    def __init__(
+        self, path: Path, *, patch: int, channels: int, dtype: np.dtype[Any], margin: int = 0
+    ) -> None:
+        window = patch + 2 * margin
+        self._disk, self._digest = Disk(path), hashlib.sha256()
         self._file = h5py.File(self._disk, "w")
         text = h5py.string_dtype()
         for side in SIDES:
             group = self._file.create_group(side)
-            _growing(group, "images", (patch, patch, channels), dtype)
-            _growing(group, "masks", (patch, patch), np.uint8)
+            _growing(group, "images", (window, window, channels), dtype)
+            _growing(group, "masks", (window, window), np.uint8)
             for name, shape in (("source", ()), ("box", (4,)), ("flip", ())):
                 group.create_dataset(
                     name,
@@ -89,7 +112,7 @@ class PatchWriter:
     def add_patches(
         self, side: Side, images: Array, masks: Array, *, source: int, boxes: list[Box], flips: list[int]
     ) -> None:
-        """Append a block: images (n, S, S, C), masks (n, S, S), and where each was cut and how it was flipped."""
+        """Append a block: images (n, S+2M, S+2M, C), masks (n, S+2M, S+2M), their boxes and flips."""
         group = self._file[side]
         self._digest_of(images, masks)
         _append(group["images"], images)
@@ -110,7 +133,7 @@ class PatchWriter:
     def finish(self, head: Head) -> None:
         """Write the attributes."""
         attributes = self._file.attrs
-        attributes["patchseg_format"], attributes["margin"] = FORMAT, 0
+        attributes["patchseg_format"], attributes["margin"] = FORMAT, head.margin
         attributes["patch"], attributes["scale"], attributes["seed"] = head.patch, head.scale, head.seed
         attributes["classes"] = json.dumps(head.classes.to_json())
         attributes["channels"] = json.dumps(head.channels)
@@ -131,42 +154,6 @@ class PatchWriter:
         self._disk.close()
         if kind is None:
             self._disk.check()
-
-
-class _Disk:
-    """The file that HDF5 writes to: it notes what a disk refuses, and lets HDF5 believe that all is well.
-
-    After a write that failed, HDF5 can neither go on nor close its file, and takes the process down with it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w+b", buffering=0)
-        self._refused: OSError | None = None
-        self.seek, self.tell, self.flush = self._file.seek, self._file.tell, self._file.flush
-        self.read, self.readinto, self.close = self._file.read, self._file.readinto, self._file.close
-
-    def write(self, data: memoryview) -> None:
-        """Write all of the data, since HDF5 asks once only."""
-        with self._noted():
-            while data:
-                data = data[self._file.write(data) :]
-
-    def truncate(self, size: int) -> None:
-        """Make the file longer or shorter."""
-        with self._noted():
-            self._file.truncate(size)
-
-    @contextmanager
-    def _noted(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._refused = self._refused or error
-
-    def check(self) -> None:
-        """Raise the `OSError` of the first write that failed."""
-        if self._refused:
-            raise self._refused
 
 
 class PatchFile:
@@ -193,6 +180,7 @@ class PatchFile:
                 parameters=json.loads(attributes["parameters"]),
                 sha256=str(attributes.get("sha256", "")),
                 mapping=json.loads(attributes.get("mapping", "[]")),
+                margin=int(attributes["margin"]),
             )
             self.counts = {side: len(self._file[side]["images"]) for side in SIDES}
             if any(self.counts[side] != len(self._file[side]["masks"]) for side in SIDES):
@@ -212,12 +200,12 @@ class PatchFile:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the training patches, masks included."""
+        """Bytes of the training patches, their margins and masks included."""
         group = self._file["train"]
         return int(group["images"].size * self.dtype.itemsize + group["masks"].size)
 
     def read(self, side: Side, index: Any = slice(None)) -> tuple[Array, Array]:
-        """Return images (n, S, S, C) and masks (n, S, S) of a slice, or of ascending numbers."""
+        """Return images (n, S+2M, S+2M, C) and masks (n, S+2M, S+2M) of a slice, or of ascending numbers."""
         group = self._file[side]
         return group["images"][index], group["masks"][index]
 
@@ -228,10 +216,10 @@ class PatchFile:
 
     @cached_property
     def class_counts(self) -> NDArray[np.int64]:
-        """How many pixels each training patch has of each class, (N, K)."""
+        """How many pixels each training patch, without what is around it, has of each class, (N, K)."""
         counts = np.zeros((self.counts["train"], 256), np.int64)
         for start in range(0, len(counts), 256):
-            masks = self.read_masks("train", slice(start, start + 256))
+            masks = self.read_masks("train", slice(start, start + 256))[:, self.head.middle, self.head.middle]
             flat = masks.reshape(len(masks), -1).astype(np.int64) + 256 * np.arange(len(masks))[:, None]
             counts[start : start + 256] = np.bincount(flat.ravel(), minlength=256 * len(masks)).reshape(
                 -1, 256

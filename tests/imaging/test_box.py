@@ -22,6 +22,13 @@ def test_slices_cut_the_pixels_of_the_box(box):
     np.testing.assert_array_equal(columns[box.slices].ravel(), columns[chosen])
 
 
+@given(anywhere, st.integers(0, 9))
+def test_a_grown_box_holds_all_pixels_that_are_near_enough(box, margin):
+    grown = box.grown(margin)
+    assert (box.top - grown.top, box.left - grown.left) == (margin, margin)
+    assert (grown.bottom - box.bottom, grown.right - box.right) == (margin, margin)
+
+
 @given(anywhere, st.integers(1, 9), st.integers(1, 9))
 def test_clipping_keeps_exactly_the_pixels_inside_the_image(box, height, width):
     kept = box.clip(height, width)

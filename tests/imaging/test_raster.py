@@ -54,6 +54,21 @@ def deep_png(pixels, orientation=None):
     return data[:33] + chunk + data[33:]  # after the signature and IHDR
 
 
+def test_the_stored_size_is_told_by_the_header_alone(tmp_path):
+    Image.fromarray(COLOR).save(tmp_path / "turned.jpg", exif=exif(6))
+    Image.fromarray(GRAY).save(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])
+    (tmp_path / "text.png").write_text("no picture")
+    np.save(tmp_path / "array.npy", GRAY)
+    found = {
+        name: raster.stored_size(tmp_path / name)
+        for name in ("turned.jpg", "a.png", "cut.png", "text.png", "array.npy", "none.png")
+    }
+    assert found == {
+        "turned.jpg": (3, 5), "a.png": (3, 5), "cut.png": (3, 5), "text.png": None, "array.npy": None, "none.png": None,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("kind", ["L", "RGB", "P", "RGBA", "I;16", "deep"])
 def test_all_eight_orientations_come_out_upright(tmp_path, orientation, kind):

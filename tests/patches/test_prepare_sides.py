@@ -17,19 +17,21 @@ def pixels(path):
     return np.asarray(Image.open(path))
 
 
+def tell_their_place(images, names, shapes):
+    """Give every pixel its image, row and column for its colour, so that it is known wherever it is stored."""
+    for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        colors = np.stack([np.full(shape, number), *np.indices(shape)], axis=2)
+        Image.fromarray(colors.astype(np.uint8)).save(images / f"{name}.png")
+
+
 def side_maps(made, shapes):
-    """Paint the pixels of each side of each image that any of its patches or regions takes."""
+    """Paint the pixels of each side of each image that any of its patches, with their margins, or regions holds."""
     seen = {(side, i): np.zeros(shape, bool) for side in ("train", "val") for i, shape in enumerate(shapes)}
-    for side in ("train", "val"):
-        for source, (top, left, height, width) in zip(
-            made[f"{side}/source"], made[f"{side}/box"], strict=True
-        ):
-            seen[side, source][max(top, 0) : top + height, max(left, 0) : left + width] = True
-    for name in made:
-        if name.endswith("@box"):
-            top, left, height, width = made[name]
-            source = int(made[name.replace("@box", "@source")])
-            seen["val", source][top : top + height, left : left + width] = True
+    regions = [made[name] for name in made if name.startswith("regions/") and name.endswith("/image")]
+    for side, stored in [("train", [made["train/images"]]), ("val", [made["val/images"], *regions])]:
+        for pixels in stored:
+            for number, row, column in np.unique(pixels.reshape(-1, 3), axis=0).tolist():
+                seen[side, number][row, column] = True
     return seen
 
 
@@ -38,6 +40,7 @@ large = st.lists(st.tuples(st.integers(9, 60), st.integers(96, 120)), min_size=1
 ways = st.fixed_dictionaries(
     {
         "patch": st.sampled_from([8, 11, 16]),
+        "margin": st.sampled_from([0, 1, 9, 50]),
         "validation": st.floats(0.01, 0.9),
         "group": st.sampled_from([None, r"\d$"]),
         "fold": st.sampled_from([None, None, "1/2", "2/2", "2/3", "1/all"]),
@@ -69,7 +72,8 @@ def test_no_pixel_reaches_both_sides(write, run, everything, *, shapes, way, hel
     if way["fold"] and not folds(way, len(shapes), groups, shapes[0]):
         way["fold"] = None
     with tempfile.TemporaryDirectory() as folder:
-        _, masks = write(Path(folder), dict(zip(names, shapes, strict=True)))
+        images, masks = write(Path(folder), dict(zip(names, shapes, strict=True)))
+        tell_their_place(images, names, shapes)
         for name, classes in zip(names, held, strict=False):
             mask = pixels(masks / f"{name}.png")
             Image.fromarray(np.where(np.isin(mask, list(classes)), mask, min(classes)).astype(np.uint8)).save(

@@ -129,13 +129,11 @@ def test_an_axis_shorter_than_the_patch_is_centred_and_reflected():
 @given(
     st.tuples(st.integers(1, 9), st.integers(1, 9)),
     st.integers(1, 30),
-    st.integers(-12, 0),
-    st.integers(-12, 0),
+    st.integers(-40, 20),
+    st.integers(-40, 20),
 )
 def test_a_cut_reflects_like_two_mirrors_facing_each_other(shape, patch, top, left):
     image = np.arange(shape[0] * shape[1] * 2, dtype=np.uint16).reshape(*shape, 2)
-    top, left = max(top, 1 - patch), max(left, 1 - patch)  # some pixel of the image is inside
-    seen = Box(top, left, patch, patch).clip(*shape)
     got = cut(image, Box(top, left, patch, patch))
 
     def mirrored(at, length):
@@ -144,8 +142,38 @@ def test_a_cut_reflects_like_two_mirrors_facing_each_other(shape, patch, top, le
         return steps[at % len(steps)]
 
     for row, column in np.ndindex(patch, patch):
-        source = (mirrored(top + row, seen.height), mirrored(left + column, seen.width))
+        source = (mirrored(top + row, shape[0]), mirrored(left + column, shape[1]))
         assert (got[row, column] == image[source]).all()
+
+
+def test_what_lies_between_two_mirrors_a_pixel_apart_is_that_pixel():
+    column = np.array([[3], [5]], np.uint16)
+    assert cut(column, Box(-3, -2, 6, 4)).tolist() == [[value] * 4 for value in (5, 3, 5, 3, 5, 3)]
+    assert cut(column[:1, :, None], Box(-1, -1, 3, 2)).tolist() == [[[3]] * 2] * 3
+
+
+windows = st.builds(Box, st.integers(-30, 20), st.integers(-30, 20), st.integers(1, 20), st.integers(1, 20))
+
+
+@given(st.tuples(st.integers(1, 14), st.integers(1, 14)), windows, st.integers(0, 40))
+def test_the_middle_of_a_cut_with_a_margin_is_the_cut_without(shape, box, margin):
+    pixels = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    middle = np.s_[margin : margin + box.height, margin : margin + box.width]
+    for fill in (None, 255):
+        around = cut(pixels, box.grown(margin), fill=fill)
+        assert around.shape == (box.height + 2 * margin, box.width + 2 * margin)
+        assert around.dtype == np.uint8
+        assert (around[middle] == cut(pixels, box, fill=fill)).all()
+
+
+@given(st.tuples(st.integers(1, 14), st.integers(1, 14)), windows)
+def test_a_filled_cut_holds_the_image_where_it_is_and_the_filling_elsewhere(shape, box):
+    mask = np.arange(shape[0] * shape[1], dtype=np.uint8).reshape(shape)
+    got = cut(mask, box, fill=255)
+    for row, column in np.ndindex(box.height, box.width):
+        at = (box.top + row, box.left + column)
+        inside = 0 <= at[0] < shape[0] and 0 <= at[1] < shape[1]
+        assert got[row, column] == (mask[at] if inside else 255)
 
 
 def test_flip_codes_are_none_left_right_up_down_and_both():

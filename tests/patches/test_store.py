@@ -74,6 +74,22 @@ def test_what_is_written_is_read_again(file):
         assert (mask[:] == 3).all()
 
 
+def test_a_margin_is_stored_around_each_patch_and_read_again(tmp_path):
+    draw = np.random.default_rng(0)
+    images, masks = draw.integers(0, 9, (3, 10, 10, 2), dtype=np.uint16), np.zeros((3, 10, 10), np.uint8)
+    with PatchWriter(tmp_path / "p.h5", patch=4, channels=2, dtype=np.dtype(np.uint16), margin=3) as writer:
+        writer.add_patches("train", images, masks, source=0, boxes=[Box(-3, 1, 10, 10)] * 3, flips=[0] * 3)
+        writer.finish(replace(HEAD, margin=3))
+    with PatchFile(tmp_path / "p.h5") as patches:
+        assert (patches.head.patch, patches.head.margin) == (4, 3)
+        assert patches.nbytes == 3 * 10 * 10 * (2 * 2 + 1)
+        stored = patches.read("train")
+        assert (stored[0] == images).all()
+        assert stored[1].shape == (3, 10, 10)
+        assert patches.read("val")[0].shape == (0, 10, 10, 2)
+        assert stored[0][:, patches.head.middle, patches.head.middle].shape == (3, 4, 4, 2)
+
+
 @contextmanager
 def room_for(size):
     """Let no file grow beyond so many bytes."""
@@ -233,7 +249,7 @@ def test_a_newer_format_is_refused_by_its_number(file):
         PatchFile(file)
 
 
-@pytest.mark.parametrize("name", ["patch", "scale", "seed", "classes", "channels", "parameters"])
+@pytest.mark.parametrize("name", ["patch", "margin", "scale", "seed", "classes", "channels", "parameters"])
 def test_a_lacking_attribute_is_named(file, name):
     with h5py.File(file, "a") as h5:
         del h5.attrs[name]

@@ -97,21 +97,23 @@ def finished(straight, tmp_path):
 
 @pytest.fixture(scope="session")
 def write_patches():
-    """Write a patches file out of arrays: images (N, S, S, C), masks (N, S, S) and pairs of validation regions."""
+    """Write a patches file out of arrays: images (N, S+2M, S+2M, C), masks and pairs of validation regions."""
 
-    def write(path, images, masks, regions=(), classes=3):
-        count, patch, _, channels = images.shape
-        with PatchWriter(path, patch=patch, channels=channels, dtype=images.dtype) as writer:
+    def write(path, images, masks, regions=(), classes=3, *, margin=0):
+        count, window, _, channels = images.shape
+        patch = window - 2 * margin
+        with PatchWriter(path, patch=patch, channels=channels, dtype=images.dtype, margin=margin) as writer:
             writer.add_source("a.png", "0" * 64, "a", "train")
             if count:
-                boxes = [Box(0, 0, patch, patch)] * count
+                boxes = [Box(0, 0, window, window)] * count
                 writer.add_patches("train", images, masks, source=0, boxes=boxes, flips=[0] * count)
             for image, mask in regions:
                 writer.add_region(image, mask, source=0, box=Box(0, 0, *mask.shape))
             names = tuple(f"class {k}" for k in range(classes))
             colors = tuple(f"#{k:02x}{k:02x}{k:02x}" for k in range(classes))
             statistics = [{"name": f"channel_{c}", "mean": 100.0, "std": 50.0} for c in range(channels)]
-            writer.finish(Head(patch, 1.0, 0, Classes(names, tuple(range(classes)), colors), statistics))
+            known = Classes(names, tuple(range(classes)), colors)
+            writer.finish(Head(patch, 1.0, 0, known, statistics, margin=margin))
         return path
 
     return write

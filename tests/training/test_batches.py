@@ -143,6 +143,33 @@ def test_without_any_foreground_nothing_is_drawn_for_it(tmp_path, write_patches)
         assert (share.numbers(3) == plain.numbers(3)).all()
 
 
+@pytest.mark.parametrize("keep", ["device", "file"])
+def test_of_patches_with_a_margin_the_middle_is_trained_on(tmp_path, noise, write_patches, keep):
+    images, masks = noise(COUNT, side=14, channels=2)
+    path = write_patches(tmp_path / "p.h5", images, masks, margin=3)
+    with PatchFile(path) as file, closing(Batches(file, batch=4, seed=5, device=CPU, keep=keep)) as batches:
+        got_images, got_masks = batches.read(1)
+        numbers = batches.numbers(1)
+        assert got_images.is_contiguous(memory_format=torch.channels_last)
+        assert (got_images.permute(0, 2, 3, 1).numpy() == images[numbers, 3:11, 3:11]).all()
+        assert (got_masks.numpy() == masks[numbers, 3:11, 3:11]).all()
+        middle = masks[:, 3:11, 3:11]
+        assert file.class_counts.sum(axis=0).tolist() == [int((middle == k).sum()) for k in range(3)]
+
+
+@pytest.mark.parametrize(("pixel", "seen"), [((9, 14), {7, 8}), ((12, 10), {7, 8}), ((18, 18), {10, 11})])
+def test_a_patch_drawn_for_a_class_is_moved_so_that_it_is_in_the_middle(tmp_path, write_patches, pixel, seen):
+    """The window is 24 wide and the patch 16, so the middle moves by 4 at most; it lies between two pixels."""
+    images, masks = np.zeros((6, 24, 24, 1), np.uint8), np.zeros((6, 24, 24), np.uint8)
+    masks[(2, *pixel)] = 1
+    with PatchFile(write_patches(tmp_path / "p.h5", images, masks, margin=4)) as file:
+        shown = Batches(file, batch=10, seed=0, device=CPU, centred=1.0).read(0)[1]
+    assert shown.shape == (10, 16, 16)
+    places = torch.nonzero(shown == 1)
+    assert len(places) == 10
+    assert set(places[:, 1:].flatten().tolist()) <= seen
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("keep", ["device", "memory", "file"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -13,6 +13,7 @@ from patchseg.patches.doctor.doors import Doors
 from patchseg.patches.doctor.examine import Examined, examine_all
 from patchseg.patches.doctor.finding import Finding, gathered
 from patchseg.patches.doctor.report import ClassShare, Report, Sample
+from patchseg.patches.plan import with_patch
 from patchseg.patches.prepare import all_pairs, named
 from patchseg.patches.sides import groups_of, regions_of, strata_of, without_test
 from patchseg.patches.split import Region, Strata
@@ -59,6 +60,8 @@ def check(
     findings = [Finding.told("pairing", mistake) for mistake in mistakes]
     findings += _unread(Path(images), Path(masks) if masks else None)
     labels, doors = MaskReading.of(data), Doors(Reading.of(effective(data)))
+    parameters, _ = with_patch(parameters, pairs, map(doors.size, pairs))
+    assert parameters.patch is not None
     try:
         everything, given = named([*pairs, *held_out], data, labels, [], progress)
     except DataError as error:  # nothing can be painted, so nothing more can be seen
@@ -125,6 +128,7 @@ def _of_files(
     yield from pictures.judge(images)
     if any(sides):  # else no patch fits into any image, which is told
         shapes = [(image.path, image.shape[:2]) for image in images]
+        assert parameters.patch is not None
         yield from sizes.smaller_than_patch(shapes, patch=parameters.patch, scale=parameters.scale)
     yield from sizes.turned_alone(
         [(e.image.path, e.image.orientation, e.mask.path, e.mask.orientation) for e in examined

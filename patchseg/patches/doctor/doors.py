@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from patchseg.imaging import ImageSource, Reading, open_image
+from patchseg.errors import DataError
+from patchseg.imaging import ImageSource, Reading, open_image, raster
 from patchseg.patches.pairs import Pair
 
 
@@ -18,6 +19,20 @@ class Doors(NamedTuple):
     def image(self, pair: Pair) -> ImageSource:
         """Open the image as a viewer shows it."""
         return open_image(pair.image, self.reading)
+
+    def size(self, pair: Pair) -> tuple[int, int] | None:
+        """Return (H, W) of the image, None where it cannot be read; no picture is decoded for it.
+
+        EXIF may yet exchange rows and columns.
+        """
+        size = raster.stored_size(pair.image)
+        if size is not None:
+            return size
+        try:
+            with self.image(pair) as source:
+                return source.shape[:2]
+        except DataError:
+            return None
 
     def mask(self, pair: Pair) -> ImageSource:
         """Open the mask as it is stored."""

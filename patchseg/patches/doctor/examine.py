@@ -63,6 +63,7 @@ def _examine(
 ) -> Examined:
     """Read an image and its mask once each, side by side."""
     assert pair.mask is not None
+    assert parameters.patch is not None
     image = mask = signature = agreement = gray = labels = None
     try:
         with doors.image(pair) as source:
