@@ -199,6 +199,11 @@ def ranks() -> int:
     return distributed.get_world_size() if there else 1
 
 
+def leads() -> bool:
+    """Tell whether this process is the first of those that torchrun has started, or the only one; it need not have joined."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """Join the other processes of a run inside the block, where torchrun has started several."""

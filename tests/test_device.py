@@ -165,3 +165,66 @@ def test_running_out_of_memory_is_told_in_a_line_with_its_cure(work):
 def test_any_other_error_stays_what_it_is():
     with pytest.raises(RuntimeError, match="shape"), devices.memory_errors("choose less"):
         raise RuntimeError("shape '[3]' is invalid")
+
+
+def test_an_error_that_only_descends_from_one_of_memory_is_not_taken_for_it():
+    class NoCompiler(RuntimeError):
+        pass
+
+    assert not devices.is_out_of_memory(NoCompiler("cc1plus is missing"))
+    assert devices.is_out_of_memory(NoCompiler("CUDA error: out of memory"))
+    assert devices.is_out_of_memory(MemoryError())
+
+
+def test_free_memory_is_some_and_less_than_there_is():
+    on_device, in_host = devices.free_bytes(CPU)
+    assert on_device == pytest.approx(in_host, rel=0.2)
+    assert 2**20 < in_host < 2**50
+
+
+def test_free_memory_is_guessed_where_the_system_does_not_tell_it(monkeypatch):
+    def no_file(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("pathlib.Path.read_text", no_file)
+    assert 2**20 < devices.free_bytes(CPU)[1] < 2**50
+
+
+def test_numbers_drawn_for_a_sample_depend_on_its_own_number_alone():
+    one = devices.normal(torch.Size([2, 300, 300]), 0.3, CPU)
+    torch.manual_seed(5)
+    assert torch.equal(devices.normal(torch.Size([2, 300, 300]), 0.3, CPU), one)
+    assert not torch.equal(devices.normal(torch.Size([2, 300, 300]), 0.31, CPU), one)
+    assert one.mean().abs() < 0.02
+    assert one.std() == pytest.approx(1, abs=0.02)
+
+
+def test_a_process_of_its_own_agrees_with_itself():
+    assert (devices.rank(), devices.ranks(), devices.leads()) == (0, 1, True)
+    assert devices.agreed(CPU, True, False) == [True, False]
+    assert devices.summed(torch.arange(3)).tolist() == [0, 1, 2]
+    assert devices.told("a") == "a"
+    network = torch.nn.Linear(1, 1)
+    assert devices.shared(network, CPU) is network
+    with devices.joined(), devices.unshared(network, until=False), devices.lost_processes("cure"):
+        assert devices.ranks() == 1
+
+
+def test_an_error_of_the_only_process_is_not_blamed_on_others():
+    with pytest.raises(RuntimeError, match="shape"), devices.lost_processes("cure"):
+        raise RuntimeError("shape")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_a_half_precision_is_that_of_the_convolutions(precision, dtype):
+    layer, pixels = torch.nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2)
+    with devices.autocast(CPU, precision):
+        assert layer(pixels).dtype == dtype
+    with devices.autocast(CPU, "fp32"):
+        assert layer(pixels).dtype == torch.float32
+
+
+def test_only_fp16_scales_its_gradients():
+    loss = torch.ones((), requires_grad=True)
+    assert devices.scaler(CPU, "fp32").scale(loss) is loss
+    assert devices.scaler(CPU, "fp16").scale(loss) > 1000

@@ -2,6 +2,7 @@
 
 import click
 
+from patchseg import device as devices
 from patchseg.cli.options import overwrite, parameters
 from patchseg.cli.terminal import Terminal
 from patchseg.parameters import AugmentParameters, ModelParameters, Parameters, TrainParameters
@@ -32,4 +33,5 @@ def command(parameters: Parameters, resume: bool, overwrite: bool) -> None:
         parameters.prepare.output, parameters=parameters.train, model=parameters.model,
         augment=parameters.augment, resume=resume, overwrite=overwrite, progress=Terminal(),
     )  # fmt: skip
-    click.echo(path)
+    if devices.leads():
+        click.echo(path)

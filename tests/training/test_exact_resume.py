@@ -41,10 +41,10 @@ def launch(patches, tmp_path):
     ]
     begun = []
 
-    def launch(*more):
+    def launch(*more, folder=tmp_path):
         command = [sys.executable, "-m", "patchseg", *map(str, words), *more]
         begun.append(
-            subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
         )
         return begun[-1]
 
@@ -135,3 +135,46 @@ def test_ctrl_c_saves_says_so_and_changes_nothing(launch, run_training, straight
     assert state["loss_count"] == state["step"] % 20
     run_training(tmp_path, resume=True)
     assert_same_run(tmp_path, straight, differences)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_of_a_varied_run_change_nothing(launch, tmp_path, differences):
+    """With all that has a state switched on; no checkpoint is ever unreadable, whenever it is looked at."""
+    varied = [
+        "-e",
+        "40",
+        "--strength",
+        "strong",
+        "--patience",
+        "12",
+        "--micro-batch",
+        "2",
+        "--centred",
+        "0.3",
+    ]
+    folders = [tmp_path / name for name in ("straight", "killed")]
+    for folder in folders:
+        folder.mkdir()
+    straight = launch(*varied, folder=folders[0])
+    straight.communicate(timeout=10 * SECONDS)
+    assert straight.returncode == 0
+    kills = 0
+    while kills < 20:
+        process = launch(*varied, "--resume", folder=folders[1])
+        # Every other one has come an epoch farther; the others die anywhere, while they are being loaded, too.
+        if kills % 2:
+            wait_for(process, folders[1], len(read_metrics(folders[1] / "runs/run")) + 1)
+            time.sleep(random.uniform(0, 0.2))
+        else:
+            time.sleep(random.uniform(0, 6))
+        if process.poll() is not None:
+            break
+        end(process, signal.SIGKILL)
+        kills += 1
+        for name in ("last.pt", "best.pt"):
+            file = folders[1] / "checkpoints/run" / name
+            assert not file.exists() or load(file)
+    assert kills == 20, f"the run was over after {kills} kills"
+    code, told = end(launch(*varied, "--resume", folder=folders[1]))
+    assert code == 0, told
+    assert_same_run(folders[1], folders[0], differences)

@@ -1,0 +1,107 @@
+"""Two processes on the CPU, begun by torchrun, are one run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import patchseg
+from patchseg.models.checkpoint import load
+from patchseg.training.record import read_metrics
+
+SECONDS = 120  # until processes that should have come far enough are given up
+
+# Group norm and plain cross-entropy: nothing depends on which patches share a process, but for the last digits.
+SETTINGS = {
+    "-b": 4, "--loss": "ce", "--norm": "group", "--width": 4, "--levels": 2, "--threads": 1, "--device": "cpu",
+    "--name": "run", "--strength": "none", "--centred": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def launch(patches, tmp_path):
+    """Begin `patchseg train` in so many processes, in a folder."""
+    root = str(Path(patchseg.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    begun = []
+
+    def launch(folder, processes, *more):
+        folder.mkdir(exist_ok=True)
+        words = ["-m", "patchseg", "train", patches, *(w for pair in SETTINGS.items() for w in pair), *more]
+        if processes > 1:
+            runner = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+            words = [*runner, *words]
+        command = [sys.executable, *map(str, words)]
+        begun.append(
+            subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                start_new_session=True,
+            )
+        )  # fmt: skip
+        return begun[-1]
+
+    yield launch
+    for process in begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def ended(process):
+    out, told = process.communicate(timeout=SECONDS)
+    return process.returncode, out, told
+
+
+def test_two_processes_have_the_losses_and_scores_of_one(launch, tmp_path):
+    for name, processes in (("one", 1), ("two", 2)):
+        code, out, told = ended(launch(tmp_path / name, processes, "-e", "3"))
+        assert code == 0, told
+        assert out == "checkpoints/run/best.pt\n"
+        assert told.count("epoch 3/3") == 1
+    one, two = (read_metrics(tmp_path / name / "runs/run") for name in ("one", "two"))
+    assert [line["step"] for line in two] == [20, 40, 60]
+    for mine, its in zip(one, two, strict=True):
+        assert mine["loss/train"] == pytest.approx(its["loss/train"], abs=1e-5)
+        assert mine["loss/val"] == pytest.approx(its["loss/val"], abs=1e-4)
+        assert mine["mean_iou"] == pytest.approx(its["mean_iou"], abs=1e-3)
+    states = [load(tmp_path / name / "checkpoints/run/last.pt") for name in ("one", "two")]
+    for weight in states[0].weights:
+        torch.testing.assert_close(states[0].weights[weight], states[1].weights[weight], rtol=1e-3, atol=1e-4)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(launch, tmp_path):
+    code, _, told = ended(launch(tmp_path / "odd", 2, "-b", "5"))
+    assert code != 0
+    assert "--batch 5: cannot be dealt evenly to 2 processes" in told
+    assert (
+        "Traceback (most recent call last)"
+        not in told.split("ChildFailedError")[0].split("Error: --batch")[0]
+    )
+
+
+def children(process):
+    """Return the processes that another one has begun."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    return [int(word) for task in tasks for word in (task / "children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
+def test_a_killed_process_ends_the_run_with_a_message_and_its_checkpoint_stays(launch, tmp_path):
+    process = launch(tmp_path / "run", 2, "-e", "4000")
+    until = time.monotonic() + SECONDS
+    while len(read_metrics(tmp_path / "run/runs/run")) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(children(process)[1], signal.SIGKILL)
+    code, _, told = ended(process)
+    assert code != 0
+    assert "another process of the run is gone" in told
+    assert "go on with --resume" in told
+    assert load(tmp_path / "run/checkpoints/run/last.pt").training["step"] >= 20
+    assert not list(tmp_path.rglob("*.part"))
