@@ -14,7 +14,7 @@ from patchseg.models import build
 from patchseg.models.checkpoint import load
 from patchseg.parameters import ModelParameters, Precision, TrainParameters
 from patchseg.patches.store import PatchFile
-from patchseg.training.losses import LOSSES
+from patchseg.training.losses import loss_of, supervised
 from patchseg.training.optimizers import OPTIMIZERS
 from patchseg.training.schedule import SCHEDULES
 
@@ -93,7 +93,7 @@ class Learner:
         self.network.train()
         with devices.autocast(self.device, self.precision):
             logits = self.network(images)
-        loss = LOSSES[settings.loss](logits, masks, self.class_weights)
+        loss = supervised(loss_of(settings.loss))(logits, masks, self.class_weights)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.clip:
