@@ -15,7 +15,7 @@ from patchseg.models.checkpoint import load
 from patchseg.parameters import ModelParameters, Precision, TrainParameters
 from patchseg.patches.store import PatchFile
 from patchseg.training.losses import loss_of, supervised
-from patchseg.training.optimizers import OPTIMIZERS
+from patchseg.training.optimizers import optimizer_of
 from patchseg.training.schedule import SCHEDULES
 
 
@@ -58,7 +58,7 @@ class Learner:
             network = build(spec)
         network.set_normalization([c["mean"] for c in head.channels], [c["std"] for c in head.channels])  # type: ignore[operator]
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = OPTIMIZERS[settings.optimizer](network.parameters(), settings)
+        optimizer = optimizer_of(network, settings)
         learner = cls(
             spec, network, optimizer, settings, device, devices.resolve_precision(settings.precision, device)
         )

@@ -41,8 +41,10 @@ def vector(learner):
     return torch.cat([weight.detach().flatten() for weight in learner.network.parameters()])
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.1), ("adam", 0.02), ("adamw", 0.02)])
-def test_every_optimizer_learns_an_easy_set(easy, learner, optimizer, rate):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_learns_an_easy_set(easy, learner, optimizer):
+    # Rates for 60 steps; a run has more and does with less.
+    rate = {"sgd": 0.1, "radam": 0.2, "rmsprop": 0.002, "adagrad": 0.1}.get(optimizer, 0.02)
     student, losses = learner(optimizer=optimizer, rate=rate), []
     for step in range(60):
         student.learn(*easy[1], progress=step / 59)
@@ -50,7 +52,6 @@ def test_every_optimizer_learns_an_easy_set(easy, learner, optimizer, rate):
     assert np.mean(losses[-5:]) < 0.4 * losses[0]
     right = student.predictor()(easy[1][0].permute(0, 2, 3, 1)).argmax(1) == easy[1][1]
     assert right.float().mean() > 0.9
-    assert len(OPTIMIZERS) == 3
 
 
 def test_building_a_network_leaves_the_global_generator_alone_and_depends_on_the_seed(learner):
