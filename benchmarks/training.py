@@ -23,7 +23,7 @@ from patchseg.parameters import ModelParameters, TrainParameters
 from patchseg.patches.store import Head, PatchFile, PatchWriter
 from patchseg.training.batches import Batches
 from patchseg.training.learner import Learner
-from patchseg.training.losses import LOSSES
+from patchseg.training.losses import loss_of
 
 PATCHES, SIDE, CLASSES = 200, 96, 3
 SETTINGS = TrainParameters(batch=4, rate=0.004)
@@ -78,7 +78,7 @@ def parts(learner: Learner, batches: Batches) -> dict[str, Callable[[], object]]
     weights = list(learner.network.parameters())
     return {
         "read a batch": lambda: batches.read(1),
-        SETTINGS.loss: lambda: LOSSES[SETTINGS.loss](logits, masks, None).backward(),
+        SETTINGS.loss: lambda: loss_of(SETTINGS.loss)(logits, masks, None).backward(),
         "clip": lambda: nn.utils.clip_grad_norm_(weights, SETTINGS.clip),
     }
 

@@ -4,6 +4,7 @@ And the words for what is wrong in them, and the file that they come from.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ def loss_terms(value: str, names: Sequence[str]) -> list[tuple[float, str]]:
     terms = []
     for term in value.split("+"):
         match = re.fullmatch(r"\s*(?:(\d*\.?\d+)\s*\*\s*)?([a-z_]+)\s*", term)
-        if match is None or match[2] not in names or float(match[1] or 1) == 0:
+        if match is None or match[2] not in names or not 0 < float(match[1] or 1) < math.inf:
             hint = did_you_mean(match[2], names) if match and match[2] not in names else ""
             raise ValueError(f'should be a sum such as "0.5*ce+focal" of {", ".join(names)}{hint}')
         terms.append((float(match[1] or 1), match[2]))

@@ -93,7 +93,7 @@ def test_sections_are_immutable():
 
 def test_sections_come_in_the_order_of_the_work():
     names = [section.section for section in Parameters().sections()]
-    assert names == ["data", "prepare", "model", "train", "infer", "evaluate", "synth"]
+    assert names == ["data", "prepare", "model", "augment", "train", "infer", "evaluate", "synth"]
 
 
 def test_each_short_flag_is_given_once_a_section_and_every_setting_has_a_help():
@@ -178,7 +178,11 @@ def test_all_three_mistakes_are_told_at_once(written):
         ({"trains": {"epochs": 1}}, 'trains is no parameter; did you mean "train"?'),
         ({"train": {"zebra": 1}}, "train.zebra is no parameter"),
         ({"train": 5}, "train should be an object in braces (got 5)"),
-        ({"train": {"loss": "bce"}}, "train.loss should be 'ce', 'dice' or 'ce+dice' (got \"bce\")"),
+        (
+            {"train": {"loss": "bce"}},
+            'train.loss should be a sum such as "0.5*ce+focal" of ce, dice, image_dice, focal, tversky, lovasz; '
+            'did you mean "ce"? (got "bce")',
+        ),
         ({"train": {"epochs": 2.5}}, "train.epochs should be a valid integer (got 2.5)"),
         ({"train": {"epochs": True}}, "train.epochs should be a valid integer (got true)"),
         ({"train": {"rate": "fast"}}, 'train.rate should be a valid number (got "fast")'),

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from patchseg.parameters import ClassParameters, DataParameters, ModelParameters, TrainParameters
-from patchseg.section import seconds
+from patchseg.section import loss_terms, seconds
 
 
 def test_planning_twice_keeps_the_first_plan_and_leaves_the_original():
@@ -90,3 +90,51 @@ def test_channels_and_sizes_are_taken_as_people_write_them(written, taken):
 def test_what_is_no_channel_and_no_size_is_refused(written):
     with pytest.raises(ValidationError):
         DataParameters(**written)
+
+
+NAMES = ("ce", "dice", "image_dice")
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("ce", [(1, "ce")]),
+        ("0.5*ce+dice", [(0.5, "ce"), (1, "dice")]),
+        (" .25 * image_dice + 2*ce ", [(0.25, "image_dice"), (2, "ce")]),
+        ("ce+ce", [(1, "ce"), (1, "ce")]),
+    ],
+)
+def test_sums_of_losses_are_weights_and_names_in_their_order(text, terms):
+    assert loss_terms(text, NAMES) == terms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "+", "ce+", "+ce", "ce++dice", "ce dice", "ce*0.5", "2ce", "2*", "*ce", "1*2*ce"),  # no terms
+        *(
+            "-1*ce",
+            "ce-dice",
+            "nan*ce",
+            "inf*ce",
+            "1e-3*ce",
+            "1,5*ce",
+            "1.2.3*ce",
+            f"{'9' * 400}*ce",
+        ),  # weights
+        *("0*ce", "0.0*dice", "ce+0*dice"),  # what weighs nothing is no part of a sum
+        *("focal", "CE", "image-dice", "ce+focal"),  # names
+    ],
+)
+def test_what_is_no_sum_of_losses_is_refused(text):
+    with pytest.raises(
+        ValueError, match=r'^should be a sum such as "0.5\*ce\+focal" of ce, dice, image_dice'
+    ):
+        loss_terms(text, NAMES)
+
+
+def test_a_name_that_is_nearly_a_loss_is_told_which():
+    with pytest.raises(ValueError, match=r'; did you mean "dice"\?$'):
+        loss_terms("ce + 2*dise", NAMES)
+    with pytest.raises(ValueError, match=r"image_dice$"):  # the name is right, the weight is not
+        loss_terms("0*dice", NAMES)

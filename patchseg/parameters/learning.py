@@ -107,7 +107,10 @@ class TrainParameters(Section):
         "share of a batch drawn for its classes, each as often, and centred on them [auto: by the data]"
     )
     rate: float | None = setting(
-        None, "(highest) learning rate [auto: 0.004, from width 32 on 0.002; sgd 0.01]", short="-l", gt=0
+        None,
+        "(highest) learning rate [auto: by the optimizer; adamw 0.004, from width 32 on 0.002; sgd 0.01]",
+        short="-l",
+        gt=0,
     )
     loss: Losses = setting(
         "ce+dice",

@@ -1,11 +1,12 @@
 """What training minimizes: logits and truth in, one number out.
 
-Every loss takes logits (N, K, H, W), truth (N, H, W) of class indices (uint8 or int64, 255 for pixels to ignore) and
+A loss takes logits (N, K, H, W), truth (N, H, W) of class indices (uint8 or int64, 255 for pixels to ignore) and
 the weights of the classes, (K,) float or None for equal ones. It returns a scalar of at least float32. A pixel to
-ignore enters no sum; a batch of nothing else costs 0 and teaches nothing.
+ignore enters no sum; a batch of nothing else costs 0 and teaches nothing. Losses are made of the terms in `LOSSES`.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,68 +14,99 @@ import torch
 from torch import Tensor
 
 from patchseg.errors import DataError
+from patchseg.section import loss_terms
+from patchseg.training.comparison import Comparison, ratio
+from patchseg.training.overlap import dice, image_dice, lovasz, tversky
 
+Term = Callable[[Comparison, Tensor | None], Tensor]
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
-# As nnU-Net: it decides nothing where a class covers a pixel, and makes 0 / 0 a perfect score.
-SMOOTH = 1e-5
+SupervisedLoss = Callable[[Tensor | list[Tensor], Tensor, Tensor | None], Tensor]
 
 
-def cross_entropy(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
+def cross_entropy(seen: Comparison, class_weights: Tensor | None) -> Tensor:
     """Return the mean of -log p(truth) over pixels, each weighted by the weight of its true class.
 
     Equal to `torch.nn.functional.cross_entropy`, but 0 instead of NaN where no pixel counts, and
     deterministic on CUDA, where PyTorch's refuses to be.
 
-    Args:
-        logits: (N, K, H, W) float.
-        truth: (N, H, W) uint8 or int64, 255 = ignore.
-        class_weights: (K,) float, or None for ones.
-
-    Returns:
-        A scalar.
-
-    >>> cross_entropy(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8), None)  # log 4
+    >>> cross_entropy(Comparison.of(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2)), None)  # log 4
     tensor(1.3863)
     """
-    return _cross_entropy(*_compared(logits, truth), class_weights)
+    weighted_hits = _weighted_hits(seen, class_weights)
+    return ratio(-(seen.log_probabilities * weighted_hits).sum(), weighted_hits.sum())
 
 
-def dice(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Return 1 - soft Dice, the mean over all classes but the background (class 0), by their weights.
+def focal(seen: Comparison, class_weights: Tensor | None) -> Tensor:
+    """Return the mean of -(1 - p)^2 log p, p = p(truth), over pixels, each weighted by the weight of its true class.
 
-    Milletari et al. (2016, arXiv:1606.04797) with the sums over the whole batch, as in nnU-Net (Isensee et
-    al. 2021): for class k, 2 sum(p_k t_k) / (sum(p_k) + sum(t_k)). A class that is neither there nor
-    predicted costs nothing.
+    Lin et al. (2017, arXiv:1708.02002) with gamma = 2; the weights are their alpha. What is right already hardly
+    counts, so the few pixels that are not decide.
+
+    >>> focal(Comparison.of(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2)), None)  # (3/4)^2 log 4
+    tensor(0.7798)
+    """
+    weights = _weighted_hits(seen, class_weights).sum(dim=1)  # (N, H, W)
+    log_likelihood = (seen.log_probabilities * seen.hits).sum(dim=1)
+    wrong = -torch.expm1(log_likelihood)  # 1 - p
+    return ratio(-(weights * wrong * wrong * log_likelihood).sum(), weights.sum())
+
+
+LOSSES: dict[str, Term] = {
+    "ce": cross_entropy,
+    "dice": dice,
+    "image_dice": image_dice,
+    "focal": focal,
+    "tversky": tversky,
+    "lovasz": lovasz,
+}
+
+
+@cache
+def loss_of(spec: str) -> Loss:
+    """Return the weighted sum of losses that a text such as "0.5*ce+focal" names.
 
     Args:
-        logits: (N, K, H, W) float, K >= 2.
-        truth: (N, H, W) uint8 or int64, 255 = ignore.
-        class_weights: (K,) float, or None for ones; the background's is not used.
+        spec: Names of `LOSSES` and their weights.
 
-    Returns:
-        A scalar.
+    Raises:
+        ValueError: The text is no such sum.
 
-    >>> truth = torch.tensor([[[0, 1, 1, 1]]])
-    >>> dice(torch.zeros(1, 2, 1, 4), truth, None)  # p = 1/2 everywhere: 1 - 2 * 1.5 / (2 + 3)
-    tensor(0.4000)
-    """
-    return _dice(*_compared(logits, truth), class_weights)
-
-
-def both(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Return cross-entropy plus Dice: the one has smooth gradients, the other minds small classes.
-
-    >>> both(torch.zeros(1, 2, 1, 4), torch.tensor([[[0, 1, 1, 1]]]), None)  # log 2 + 0.4
+    >>> logits, truth = torch.zeros(1, 2, 1, 4), torch.tensor([[[0, 1, 1, 1]]])
+    >>> loss_of("ce+dice")(logits, truth, None)  # log 2 + 0.4
     tensor(1.0931)
     """
-    log_probabilities, hits = _compared(logits, truth)
-    return _cross_entropy(log_probabilities, hits, class_weights) + _dice(
-        log_probabilities, hits, class_weights
-    )
+    terms = [(weight, LOSSES[name]) for weight, name in loss_terms(spec, tuple(LOSSES))]
+
+    def weighted_sum(logits: Tensor, truth: Tensor, class_weights: Tensor | None) -> Tensor:
+        seen = Comparison.of(logits, truth)
+        first, *others = [weight * term(seen, class_weights) for weight, term in terms]
+        return sum(others, first)
+
+    return weighted_sum
 
 
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "dice": dice, "ce+dice": both}
+def supervised(loss: Loss) -> SupervisedLoss:
+    """Return a loss that also takes the logits of several levels, finest first: deep supervision.
+
+    Level i has 1 / 2**i of the resolution; its truth is every 2**i-th row and column, its weight falls as 1 / 2**i,
+    and the weights sum to 1, as in nnU-Net (Isensee et al. 2021).
+
+    >>> levels = [torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 1, 1)]
+    >>> supervised(loss_of("ce"))(levels, torch.zeros(1, 2, 2), None)  # log 2 at both
+    tensor(0.6931)
+    """
+
+    def over_levels(logits: Tensor | list[Tensor], truth: Tensor, class_weights: Tensor | None) -> Tensor:
+        if isinstance(logits, Tensor):
+            return loss(logits, truth, class_weights)
+        shares = [2.0**-level for level in range(len(logits))]
+        first, *others = [
+            share / sum(shares) * loss(each, truth[:, :: 2**level, :: 2**level], class_weights)
+            for level, (share, each) in enumerate(zip(shares, logits, strict=True))
+        ]
+        return sum(others, first)
+
+    return over_levels
 
 
 def balanced_weights(counts: npt.NDArray[np.integer]) -> list[float]:
@@ -101,33 +133,5 @@ def balanced_weights(counts: npt.NDArray[np.integer]) -> list[float]:
     return [float(weight) for weight in weights / weights[counts > 0].mean()]
 
 
-def _cross_entropy(log_probabilities: Tensor, hits: Tensor, class_weights: Tensor | None) -> Tensor:
-    weighted_hits = hits if class_weights is None else hits * class_weights[:, None, None]
-    return _ratio(-(log_probabilities * weighted_hits).sum(), weighted_hits.sum())
-
-
-def _dice(log_probabilities: Tensor, hits: Tensor, class_weights: Tensor | None) -> Tensor:
-    counted = hits.sum(dim=1, keepdim=True)  # (N, 1, H, W), 1 or 0
-    probabilities = log_probabilities.exp() * counted
-    overlap = (probabilities * hits).sum(dim=(0, 2, 3))  # (K,)
-    total = probabilities.sum(dim=(0, 2, 3)) + hits.sum(dim=(0, 2, 3))
-    cost = 1 - (2 * overlap + SMOOTH) / (total + SMOOTH)
-    weights = torch.ones_like(cost) if class_weights is None else class_weights
-    return _ratio((cost * weights)[1:].sum(), weights[1:].sum())
-
-
-def _compared(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log-probabilities and one-hot truth, both (N, K, H, W) of one dtype and contiguous.
-
-    The CPU multiplies and sums such tensors twice as fast as booleans and channels that lie last. 255 is no
-    class, so a pixel to ignore is 0 throughout.
-    """
-    # Sums over a batch overflow or lose digits in the half precisions of autocast.
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32)).contiguous()
-    indices = torch.arange(logits.shape[1], dtype=truth.dtype, device=truth.device)
-    hits = truth[:, None] == indices[:, None, None]
-    return torch.log_softmax(precise, dim=1), hits.to(precise.dtype)
-
-
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    return part / torch.where(whole > 0, whole, 1)
+def _weighted_hits(seen: Comparison, class_weights: Tensor | None) -> Tensor:
+    return seen.hits if class_weights is None else seen.hits * class_weights[:, None, None]

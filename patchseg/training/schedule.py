@@ -31,19 +31,68 @@ def step(progress: float) -> float:
     return 1.0 if progress < 0.75 else 0.1
 
 
-def onecycle(progress: float) -> float:
-    """Return a cosine from `FIRST` up to 1, at `WARM_UP` of the run, and down to `LAST` (Smith 2018, arXiv:1803.09820).
+def poly(progress: float) -> float:
+    """Return (1 - progress)^0.9, as nnU-Net has it (Isensee et al. 2021), but no less than `LAST`.
+
+    At 0 the last step would be taken for nothing; nnU-Net's last epoch of 1000 is at 0.002.
+
+    >>> [round(poly(progress), 4) for progress in (0.0, 0.5, 1.0)]
+    [1.0, 0.5359, 0.001]
+    """
+    return max(LAST, math.pow(1 - progress, 0.9))
+
+
+def cosine(progress: float) -> float:
+    """Return a cosine from 1 down to `LAST` (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts).
+
+    >>> [round(cosine(progress), 4) for progress in (0.0, 0.5, 1.0)]
+    [1.0, 0.5005, 0.001]
+    """
+    return cosine_between(1.0, LAST, progress)
+
+
+def onecycle(progress: float, warm_up: float = WARM_UP) -> float:
+    """Return a cosine from `FIRST` up to 1, at `warm_up` of the run, and down to `LAST` (Smith 2018, arXiv:1803.09820).
 
     >>> [round(onecycle(progress), 4) for progress in (0.0, WARM_UP, 1.0)]
     [0.04, 1.0, 0.001]
     """
-    if progress < WARM_UP:
-        return _cosine(FIRST, 1.0, progress / WARM_UP)
-    return _cosine(1.0, LAST, (progress - WARM_UP) / (1 - WARM_UP))
+    if progress < warm_up or warm_up == 1:
+        return cosine_between(FIRST, 1.0, progress / warm_up)
+    return cosine_between(1.0, LAST, (progress - warm_up) / (1 - warm_up))
 
 
-def _cosine(start: float, end: float, share: float) -> float:
+SCHEDULES: dict[str, Schedule] = {
+    "constant": constant,
+    "step": step,
+    "poly": poly,
+    "cosine": cosine,
+    "onecycle": onecycle,
+    "plateau": constant,  # its drops follow from the scores, not from the progress
+}
+
+
+def factor(name: str, progress: float, warm_up: float | None = None) -> float:
+    """Return the factor of the highest rate, with a warm-up.
+
+    The rate rises from `FIRST` over the first `warm_up` of the run, onecycle's as a cosine and all others' in a straight
+    line, and takes its whole course over the rest.
+
+    Args:
+        name: A key of `SCHEDULES`.
+        progress: How far the run is, 0 to 1.
+        warm_up: Share of the run, 0 to 1; None is `WARM_UP` for onecycle and 0 for all others.
+
+    >>> [round(factor("cosine", progress, 0.2), 4) for progress in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    [0.04, 0.52, 1.0, 0.5005, 0.001]
+    """
+    if name == "onecycle":
+        return onecycle(progress, WARM_UP if warm_up is None else warm_up)
+    share = warm_up or 0.0
+    if progress < share or share == 1:
+        return FIRST + (1 - FIRST) * progress / share
+    return SCHEDULES[name]((progress - share) / (1 - share))
+
+
+def cosine_between(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-SCHEDULES: dict[str, Schedule] = {"constant": constant, "step": step, "onecycle": onecycle}

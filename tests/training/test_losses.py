@@ -10,10 +10,17 @@ from torch.nn import functional as F
 
 from patchseg import parameters
 from patchseg.errors import DataError
-from patchseg.training.losses import LOSSES, balanced_weights, both, cross_entropy, dice
+from patchseg.models.unet import UNet
+from patchseg.training.losses import LOSSES, balanced_weights, loss_of, supervised
 
 torch.set_num_threads(1)
-every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+cross_entropy, focal, dice = (loss_of(name) for name in ("ce", "focal", "dice"))
+
+
+@pytest.fixture(params=LOSSES)
+def loss(request):
+    """Each loss there is."""
+    return loss_of(request.param)
 
 
 def batch(*, classes=3, size=(2, 5, 4), ignored=0.3, seed=0, dtype=torch.float64):
@@ -77,23 +84,15 @@ def test_cross_entropy_weighs_pixels_by_their_true_class():
     assert got.item() == pytest.approx(1.75 * math.log(2))
 
 
-def test_dice_is_as_by_hand():
-    # Class 1: overlap 1/2, sums 3/4 + 1, so 4/7; class 2: 0 of 1/2 + 0, so 0. Background and pixel 3 are out.
-    assert dice(HAND, HAND_TRUTH, None).item() == pytest.approx(1 - (4 / 7) / 2, abs=2e-5)
-    assert dice(HAND, HAND_TRUTH, torch.tensor([9.0, 3.0, 1.0])).item() == pytest.approx(4 / 7, abs=2e-5)
-
-
-def test_dice_sums_over_the_batch_before_it_divides():
-    # One image holds class 1 on two pixels, half seen; one holds none, half imagined: 2 * 1 / (2 + 2).
-    logits = torch.zeros(2, 2, 1, 2, dtype=torch.float64)
-    truth = torch.tensor([[[1, 1]], [[0, 0]]])
-    assert dice(logits, truth, None).item() == pytest.approx(0.5, abs=1e-5)
-
-
-def test_dice_charges_nothing_for_a_class_neither_there_nor_predicted():
-    # Class 2 is nowhere; class 1 has p = 1/2 on its one pixel: 2 * 1/2 / (1/2 + 1) = 2/3, averaged with 1.
-    logits = of_probabilities([[1.0, 0.5], [1e-30, 0.5], [1e-30, 1e-30]])
-    assert dice(logits, torch.tensor([[[0, 1]]]), None).item() == pytest.approx(1 / 6, abs=1e-5)
+@pytest.mark.parametrize(
+    ("weights", "expected"), [(None, 0.5 * (1 / 4 * 1 + 9 / 16 * 2)), ([1.0, 3.0], 29 / 32)]
+)
+def test_focal_is_as_by_hand(weights, expected):
+    # p = 1/2 where class 0 is true, 1/4 where class 1 is: costs of 1/4 log 2 and 9/16 log 4.
+    logits = of_probabilities([[0.5, 0.75, 0.1], [0.5, 0.25, 0.9]])
+    weights = None if weights is None else torch.tensor(weights)
+    got = focal(logits, torch.tensor([[[0, 1, 255]]]), weights)
+    assert got.item() == pytest.approx(expected * math.log(2))
 
 
 @given(seed=st.integers(0, 2**32 - 1), weights=st.lists(st.floats(0.01, 10), min_size=3, max_size=3))
@@ -106,10 +105,10 @@ def test_losses_agree_with_slow_references(seed, weights):
     slow = slow_dice(logits, truth, weights)
     assert cross_entropy(logits, truth, weight).item() == pytest.approx(reference, rel=1e-9)
     assert dice(logits, truth, weight).item() == pytest.approx(slow, rel=1e-9)
-    assert both(logits, truth, weight).item() == pytest.approx(reference + slow, rel=1e-9)
+    both = loss_of("ce+dice")(logits, truth, weight)
+    assert both.item() == pytest.approx(reference + slow, rel=1e-9)
 
 
-@every_loss
 @pytest.mark.parametrize("weights", [None, [0.5, 2.0, 0.0]])
 def test_gradients_are_those_of_finite_differences(loss, weights):
     logits, truth = batch(size=(2, 3, 2))
@@ -117,14 +116,12 @@ def test_gradients_are_those_of_finite_differences(loss, weights):
     assert torch.autograd.gradcheck(lambda x: loss(x, truth, weights), logits.requires_grad_())
 
 
-@every_loss
 def test_ignored_pixels_have_no_gradient_and_the_others_do(loss):
     logits, truth = batch()
     moved = gradient(loss, logits, truth).abs().sum(dim=1) > 0
     assert torch.equal(moved, truth != 255)
 
 
-@every_loss
 def test_logits_at_ignored_pixels_change_nothing(loss):
     logits, truth = batch()
     other = torch.where((truth == 255)[:, None], 1e4 * torch.randn_like(logits), logits)
@@ -132,7 +129,6 @@ def test_logits_at_ignored_pixels_change_nothing(loss):
     assert torch.equal(gradient(loss, other, truth), gradient(loss, logits, truth))
 
 
-@every_loss
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 3.0]])
 def test_a_batch_of_nothing_but_ignored_pixels_costs_nothing_and_teaches_nothing(loss, weights):
     logits, truth = batch(ignored=1.1)
@@ -141,7 +137,6 @@ def test_a_batch_of_nothing_but_ignored_pixels_costs_nothing_and_teaches_nothing
     assert torch.equal(gradient(loss, logits, truth, weights), torch.zeros_like(logits))
 
 
-@every_loss
 def test_a_perfect_prediction_costs_nothing_and_its_opposite_much(loss):
     _, truth = batch(ignored=0)
     right = 50.0 * F.one_hot(truth.long(), 3).permute(0, 3, 1, 2)
@@ -150,24 +145,22 @@ def test_a_perfect_prediction_costs_nothing_and_its_opposite_much(loss):
     assert loss(wrong, truth, None).item() > 0.99
 
 
-@every_loss
 def test_truth_may_be_uint8_or_int64(loss):
     logits, truth = batch()
     assert torch.equal(loss(logits, truth, None), loss(logits, truth.long(), None))
 
 
-@every_loss
-def test_logits_of_bfloat16_are_summed_in_float32_under_autocast(loss):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_logits_of_half_precision_are_summed_in_float32_under_autocast(loss, dtype):
     # 2 * 96 * 96 pixels: a sum in bfloat16 stops growing at 256.
-    logits, truth = batch(size=(2, 96, 96), dtype=torch.bfloat16)
+    logits, truth = batch(size=(2, 96, 96), dtype=dtype)
     weights = torch.tensor([0.5, 1.0, 1.5])
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", dtype):
         got = loss(logits, truth, weights)
     assert got.dtype == torch.float32
     assert got.item() == pytest.approx(loss(logits.double(), truth, weights).item(), rel=1e-5)
 
 
-@every_loss
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
 def test_254_classes_fit_beside_the_ignored_value(loss, dtype):
     logits, truth = batch(classes=254)
@@ -175,6 +168,104 @@ def test_254_classes_fit_beside_the_ignored_value(loss, dtype):
     slope = gradient(loss, logits, truth.to(dtype))[0, 253, 0]
     assert slope[0] < 0  # the last class is wanted where it is the truth
     assert slope[1] == 0
+
+
+def test_weights_of_equal_size_change_nothing_whatever_their_size(loss):
+    logits, truth = batch()
+    for weight in (1.0, 0.01, 7.0):
+        weighted = loss(logits, truth, torch.full((3,), weight, dtype=torch.float64))
+        assert weighted.item() == pytest.approx(loss(logits, truth, None).item(), rel=1e-9)
+
+
+def test_only_the_class_that_weighs_decides(loss):
+    # All but class 2 weigh nothing, so it is the same whether they are confused with each other.
+    _, truth = batch(ignored=0)
+    confused = 50.0 * F.one_hot(torch.where(truth < 2, 1 - truth.long(), 2), 3).permute(0, 3, 1, 2)
+    only = torch.tensor([0.0, 0.0, 1.0])
+    assert loss(confused, truth, only).item() == pytest.approx(0, abs=1e-5)
+    assert loss(confused.roll(1, dims=1), truth, only).item() > 0.99
+
+
+def test_pictures_of_nothing_but_ignored_pixels_change_nothing(loss):
+    (logits, truth), (others, _) = batch(), batch(seed=1)
+    more = torch.cat([logits, others]), torch.cat([truth, torch.full_like(truth, 255)])
+    assert loss(*more, None).item() == pytest.approx(loss(logits, truth, None).item(), rel=1e-9)
+
+
+def test_gradients_of_float32_are_those_of_float64(loss):
+    logits, truth = batch(size=(2, 256, 256), dtype=torch.float32)
+    precise = gradient(loss, logits.double(), truth)
+    assert (gradient(loss, logits, truth) - precise).abs().max() < 1e-3 * precise.abs().max()
+
+
+# Sums, and the logits of several levels
+
+
+@given(
+    terms=st.lists(st.tuples(st.integers(1, 400), st.sampled_from(sorted(LOSSES))), min_size=1, max_size=4)
+)
+@settings(max_examples=25, deadline=None)
+def test_a_sum_is_the_weighted_sum_of_its_terms_and_so_is_its_gradient(terms):
+    logits, truth = batch()
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    whole = loss_of(" + ".join(f"{weight / 100}*{name}" for weight, name in terms))
+    parts = [(weight / 100, loss_of(name)) for weight, name in terms]
+    expected = sum(weight * part(logits, truth, weights) for weight, part in parts)
+    slope = sum(weight * gradient(part, logits, truth, weights) for weight, part in parts)
+    assert whole(logits, truth, weights).item() == pytest.approx(expected.item(), rel=1e-9)
+    assert gradient(whole, logits, truth, weights) == pytest.approx(slope, rel=1e-7, abs=1e-12)
+
+
+def test_a_term_without_a_weight_has_weight_1_bit_for_bit():
+    logits, truth = batch(dtype=torch.float32)
+    assert torch.equal(
+        loss_of("ce+dice")(logits, truth, None),
+        cross_entropy(logits, truth, None) + dice(logits, truth, None),
+    )
+
+
+@pytest.mark.parametrize("spec", ["bce", "", "0*ce", "ce+"])
+def test_what_is_no_sum_of_losses_is_refused(spec):
+    with pytest.raises(ValueError, match=r"should be a sum such as .* of ce, dice, image_dice"):
+        loss_of(spec)
+
+
+def test_logits_that_are_no_list_cost_what_they_cost(loss):
+    logits, truth = batch()
+    assert torch.equal(supervised(loss)(logits, truth, None), loss(logits, truth, None))
+    assert torch.equal(supervised(loss)([logits], truth, None), loss(logits, truth, None))
+
+
+def test_levels_weigh_4_2_and_1_sevenths():
+    # p(truth) is 1/2, 1/4, 1/8 throughout, so cross-entropy is 1, 2, 3 times log 2.
+    levels = [
+        torch.tensor([p, 1 - p]).log()[None, :, None, None].expand(1, 2, rows, columns)
+        for p, rows, columns in ((1 / 2, 5, 3), (1 / 4, 3, 2), (1 / 8, 2, 1))
+    ]
+    got = supervised(cross_entropy)(levels, torch.zeros(1, 5, 3, dtype=torch.uint8), None)
+    assert got.item() == pytest.approx((4 * 1 + 2 * 2 + 1 * 3) / 7 * math.log(2))
+
+
+def test_the_truth_of_a_level_is_every_second_row_and_column_of_the_one_above(loss):
+    _, truth = batch(size=(2, 7, 6))
+    levels = [batch(size=(2, *size), seed=size[0])[0].requires_grad_() for size in ((7, 6), (4, 3), (2, 2))]
+    total = supervised(loss)(levels, truth, None)
+    total.backward()
+    for level, each in enumerate(levels):
+        expected = gradient(loss, each.detach(), truth[:, :: 2**level, :: 2**level])
+        assert each.grad == pytest.approx((4, 2, 1)[level] / 7 * expected, rel=1e-9)
+
+
+def test_every_head_of_a_network_learns():
+    network = UNet(channels=1, classes=3, width=2, levels=5, deep_supervision=True).train()
+    _, truth = batch(size=(2, 37, 50))
+    supervised(loss_of("ce+dice"))(network(torch.rand(2, 1, 37, 50)), truth, None).backward()
+    heads = [network.head, *network.deep_heads]
+    assert len(heads) == 3
+    assert all(head.weight.grad.abs().sum() > 0 for head in heads)
+
+
+# The weights of classes
 
 
 def test_balanced_weights_are_as_by_hand():
@@ -205,7 +296,6 @@ def test_parameters_offer_exactly_the_losses_there_are():
 
 
 @pytest.mark.gpu
-@every_loss
 def test_losses_run_deterministically_on_cuda(loss):
     logits, truth = (tensor.cuda() for tensor in batch(size=(4, 96, 96), dtype=torch.float32))
     torch.use_deterministic_algorithms(True)
