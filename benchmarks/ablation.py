@@ -6,11 +6,13 @@
 DATA holds a folder a data set. Test images are those that the authors of `synth_lines` keep for it, slices 24 to 29 of
 `isbi2012_em`, and every fifth image in natural order of the others. Nothing of them is seen by prepare or train.
 
-Each recipe is the base in all but one thing. A seed is `train.seed`: initial weights, order and augmentation. All seeds
-of a recipe learn from the same patches, and all recipes whose patches are cut alike too, so differences to the base are
-taken seed by seed. What is complete is a line of OUT/results.jsonl, and is not run again; a run
-that was interrupted goes on where its last checkpoint stands. Jobs run side by side: two of one thread use two cores better than one of two threads.
-A run of 1500 steps takes a core 83 s for its steps and 16 s for the rest: all that runs by default takes two cores an hour.
+Each recipe is the base in all but one thing; `first issue` alone is without augmentation and without an average of the
+weights. A seed is `train.seed`: initial weights, order and augmentation. All seeds of a recipe learn from the same
+patches, and so do all recipes whose patches are cut alike, so differences to the base are taken seed by seed.
+
+What is complete is a line of OUT/results.jsonl, and is not run again; a run that was interrupted goes on where its last
+checkpoint stands. Jobs run side by side: two of one thread use two cores better than one of two threads. A run of 1500
+steps takes a core 60 to 90 s for its steps and 16 s for the rest: all that runs by default takes two idle cores an hour.
 
 With --table, or once all is run, the means over the seeds are told with their standard deviation, as Markdown.
 """
@@ -64,6 +66,7 @@ RECIPES = {
     "norm group": Recipe(train="--centred 0 --norm group"),
     "loss ce": Recipe(train="--centred 0 --loss ce"),
     "loss dice": Recipe(train="--centred 0 --loss dice"),
+    # The base itself, written out: a difference that is not 0 says that runs do not repeat.
     "loss ce+dice": Recipe(train="--centred 0 --loss ce+dice"),
 }
 # Numbers of the test images, in natural order, where the authors have not split the set.
