@@ -95,4 +95,9 @@ def factor(name: str, progress: float, warm_up: float | None = None) -> float:
 
 
 def cosine_between(start: float, end: float, share: float) -> float:
+    """Return a value that goes from `start` to `end` as a cosine does from 1 to -1, slowly at both ends.
+
+    >>> [round(cosine_between(1.0, 0.0, share), 3) for share in (0.0, 0.25, 0.5, 1.0)]
+    [1.0, 0.854, 0.5, 0.0]
+    """
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
