@@ -58,7 +58,9 @@ BASE = "standard"
 RECIPES = {
     BASE: Recipe(),
     "first issue": Recipe(train="--centred 0 --ema 0", augment={"strength": "none"}),
+    "light": Recipe(augment={"strength": "light"}),
     "strong": Recipe(augment={"strength": "strong"}),
+    "strong with margin": Recipe(augment={"strength": "strong"}, prepare="--margin 24"),
     "standard without EMA": Recipe(train="--centred 0 --ema 0"),
     "standard with margin": Recipe(prepare="--margin 24"),
     "standard with centred drawing": Recipe(train="--centred 0.33"),
@@ -66,8 +68,6 @@ RECIPES = {
     "norm group": Recipe(train="--centred 0 --norm group"),
     "loss ce": Recipe(train="--centred 0 --loss ce"),
     "loss dice": Recipe(train="--centred 0 --loss dice"),
-    # The base itself, written out: a difference that is not 0 says that runs do not repeat.
-    "loss ce+dice": Recipe(train="--centred 0 --loss ce+dice"),
 }
 # Numbers of the test images, in natural order, where the authors have not split the set.
 TESTED: dict[str, Callable[[int], bool]] = {"isbi2012_em": lambda number: number >= 24}
