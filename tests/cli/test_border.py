@@ -30,7 +30,7 @@ def broken(monkeypatch):
         (["train", "--epoch", 3], "--epochs"),
         (["prepare", "--ptch", 16], "Did you mean '--patch'?"),
         (["prepare", "--patch", "wide"], "Invalid value for '--patch': 'wide' is not a valid integer."),
-        (["train", "--loss", "mse"], "'mse' is not one of 'ce', 'dice', 'ce+dice'."),
+        (["train", "--loss", "mse"], '--loss should be a sum such as "0.5*ce+focal" of ce, dice, '),
         (["synth"], "Missing argument 'DIR'."),
     ],
 )

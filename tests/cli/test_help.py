@@ -41,7 +41,7 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
     start = lines.index("Commands, in the order of the work:")
     listed = [line.split()[0] for line in lines[start + 1 :] if line.strip()]
     assert listed == [
-        "demo", "synth", "import", "check", "prepare", "train", "infer", "evaluate", "report", "parameters",
+        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "report", "parameters",
     ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def test_another_file_of_parameters_takes_the_place_of_the_one_here(run, here, w
     (here / "other.json").write_text('{"train": {"rate": 0.5}}')
     record = json.loads(run("parameters", "--parameters", "other.json", "--json").out)
     assert record["train.rate"] == {"value": 0.5, "source": "other.json"}
-    assert record["train.batch"] == {"value": 16, "source": "default"}
+    assert record["train.batch"] == {"value": None, "source": "default"}
 
 
 def test_the_letters_of_train_mean_rate_batch_and_epochs(run, here, job):
@@ -122,7 +122,7 @@ def test_parameters_are_shown_a_line_each_with_value_and_source(run, here, write
     lines = {line.split()[0]: line for line in ended.out.splitlines()}
     assert ended.err == ""
     assert lines["train.rate"].split() == ["train.rate", "0.01", "parameters.json"]
-    assert lines["train.batch"].split() == ["train.batch", "16", "default"]
+    assert lines["train.batch"].split() == ["train.batch", "null", "default"]
     assert max(map(len, ended.out.splitlines())) <= 80
     whole = json.loads(run("parameters", "--json").out)["data.classes"]
     assert whole["value"][1] == {"name": "line", "value": 7, "color": None}
@@ -131,7 +131,7 @@ def test_parameters_are_shown_a_line_each_with_value_and_source(run, here, write
 def test_parameters_as_json_are_one_document_in_the_order_of_the_work(run, here):
     table = json.loads(run("parameters", "--json").out)
     sections = list(dict.fromkeys(key.split(".")[0] for key in table))
-    assert sections == ["data", "prepare", "model", "train", "infer", "evaluate", "synth"]
+    assert sections == ["data", "prepare", "model", "augment", "train", "infer", "evaluate", "synth"]
     assert table["infer.overlap"] == {"value": 0.5, "source": "default"}
 
 

@@ -121,7 +121,7 @@ def test_the_rate_follows_the_schedule_down_to_its_last_small_value(easy, learne
 
 def test_a_network_with_deep_supervision_learns_from_all_its_levels(easy):
     model = ModelParameters(width=4, levels=4, norm="batch", deep_supervision=True)
-    student = Learner.of(easy[0], TrainParameters(rate=0.02), model, CPU)
+    student = Learner.of(easy[0], TrainParameters(rate=0.02, batch=8), model, CPU)
     before = [head.weight.detach().clone() for head in student.network.deep_heads]
     assert before
     student.learn(*easy[1], progress=0.5)
