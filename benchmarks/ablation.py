@@ -60,7 +60,6 @@ RECIPES = {
     "first issue": Recipe(train="--centred 0 --ema 0", augment={"strength": "none"}),
     "light": Recipe(augment={"strength": "light"}),
     "strong": Recipe(augment={"strength": "strong"}),
-    "strong with margin": Recipe(augment={"strength": "strong"}, prepare="--margin 24"),
     "standard without EMA": Recipe(train="--centred 0 --ema 0"),
     "standard with margin": Recipe(prepare="--margin 24"),
     "standard with centred drawing": Recipe(train="--centred 0.33"),

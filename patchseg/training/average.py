@@ -37,23 +37,21 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network, self.decay, self._source = (
-            copy.deepcopy(network).eval().requires_grad_(False),
-            decay,
-            network,
-        )
+        self.network, self.decay = copy.deepcopy(network).eval().requires_grad_(False), decay
+        # Looked up once: to walk through a network takes longer than to average it.
+        self._real, self._counters = _real_and_counters(self.network)
+        self._real_source, self._counter_source = _real_and_counters(network)
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the network as it is after a step: weights and running statistics; counters are copied."""
-        pairs = list(zip(_tensors(self.network), _tensors(self._source), strict=True))
-        real = [(mine, its) for mine, its in pairs if mine.is_floating_point()]
-        mine, its = [a for a, _ in real], [b for _, b in real]
-        torch._foreach_lerp_(mine, its, 1 - decay_at(step, self.decay))
-        for counter, new in pairs:
-            if not counter.is_floating_point():
-                counter.copy_(new)
+        torch._foreach_lerp_(self._real, self._real_source, 1 - decay_at(step, self.decay))
+        if self._counters:
+            torch._foreach_copy_(self._counters, self._counter_source)
 
 
-def _tensors(network: nn.Module) -> list[Tensor]:
-    return [*(parameter.data for parameter in network.parameters()), *network.buffers()]
+def _real_and_counters(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the tensors of a network that can be averaged, and the whole numbers."""
+    tensors = [*network.parameters(), *network.buffers()]
+    real = [tensor for tensor in tensors if tensor.is_floating_point()]
+    return real, [tensor for tensor in tensors if not tensor.is_floating_point()]

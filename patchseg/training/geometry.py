@@ -5,6 +5,7 @@ larger than the patch (a margin), so that turned and shifted patches show what i
 image is mirrored and the mask is 255.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -41,18 +42,18 @@ def place(draws: Draws, recipe: Recipe, *, patch: int, margin: int, centres: Flo
         matrix[draws.hit("up_down", 0.5), 1] *= -1
     if recipe.turns:
         matrix = matrix @ _QUARTERS[draws.choice("turn", 4)]
-    angle = np.where(
-        draws.hit("rotation", recipe.rotation), draws.between("angle", -recipe.degrees, recipe.degrees), 0
-    )
-    matrix = matrix @ _rotation(np.radians(angle))
-    shear = np.tan(np.radians(draws.between("shear_by", -_SHEAR, _SHEAR)))
-    matrix = matrix @ _shear(np.where(draws.hit("shear", recipe.shear)[:, None], shear, 0))
-    scale = np.where(draws.hit("scale", recipe.scale), draws.factor("scale_by", *_SCALE), 1)
-    matrix = matrix / scale[:, None, None]
+    if recipe.rotation:
+        angle = draws.between("angle", -recipe.degrees, recipe.degrees)
+        matrix = matrix @ _rotation(np.radians(np.where(draws.hit("rotation", recipe.rotation), angle, 0)))
+    if recipe.shear:
+        shear = np.tan(np.radians(draws.between("shear_by", -_SHEAR, _SHEAR)))
+        matrix = matrix @ _shear(np.where(draws.hit("shear", recipe.shear)[:, None], shear, 0))
+    if recipe.scale:
+        scale = np.where(draws.hit("scale", recipe.scale), draws.factor("scale_by", *_SCALE), 1)
+        matrix = matrix / scale[:, None, None]
     far = max(margin, _SHIFT * patch)
-    shift = np.where(
-        draws.hit("shift", recipe.shift)[:, None], np.rint(draws.between("shift_by", -far, far)), 0
-    )
+    shifted = draws.hit("shift", recipe.shift)[:, None]
+    shift = np.where(shifted, np.rint(draws.between("shift_by", -far, far)), 0)
     if centres is not None:
         # No pixel is in the middle of an even side: by half a pixel, every image would be blurred.
         shift = np.clip(np.rint(shift + centres), -margin, margin)
@@ -85,7 +86,7 @@ def grid_of(
     affine[:, :, :2] *= patch / window
     affine[:, :, 2] *= 2 / window
     theta = torch.from_numpy(affine.astype(np.float32)).to(device)
-    grid = F.affine_grid(theta, [len(draws), 1, patch, patch], align_corners=False)
+    grid: Tensor = (_points(patch, device) @ theta.transpose(1, 2)).view(-1, patch, patch, 2)
     bent = draws.hit("elastic", recipe.elastic)
     if bent.any():
         far = np.where(bent, draws.between("elastic_by", *_BEND), 0) * 2 * patch / window
@@ -94,6 +95,14 @@ def grid_of(
         smooth = F.interpolate(net, size=(patch, patch), mode="bicubic", align_corners=True)
         grid = grid + smooth.permute(0, 2, 3, 1)
     return grid
+
+
+@functools.lru_cache(maxsize=4)
+def _points(patch: int, device: torch.device) -> Tensor:
+    """Return the points of a patch from -1 to 1 as torch counts, (S * S, 3): x, y and 1."""
+    along = (2 * torch.arange(patch, device=device) + 1) / patch - 1
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    return torch.stack([x, y, torch.ones_like(x)], dim=-1).flatten(0, 1)
 
 
 def _rotation(angle: Floats) -> Floats:

@@ -40,6 +40,7 @@ class Gradients:
 
     def __post_init__(self) -> None:
         self.scaler = devices.scaler(self.device, self.precision)
+        self._weights = list(self.network.parameters())
         self._plain = devices.shared(self.network, self.device)
         self._forward = torch.compile(self._plain) if self.compiled else self._plain  # type: ignore[assignment]
 
@@ -70,7 +71,8 @@ class Gradients:
                 return result
 
     def _whole(self, images: Tensor, masks: Tensor, class_weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        self.network.zero_grad(set_to_none=True)
+        for weight in self._weights:
+            weight.grad = None
         parts = list(zip(torch.split(images, self.micro), torch.split(masks, self.micro), strict=True))
         total = torch.zeros((), device=self.device)
         for number, (part, truth) in enumerate(parts):

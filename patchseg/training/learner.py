@@ -117,7 +117,8 @@ class Learner:
         settings, scaler = self.settings, self.gradients.scaler
         devices.seed_step(settings.seed, self.step, devices.rank())
         self.rate = self._highest_rate * self.course.factor(self.step, progress)
-        self.network.train()
+        if not self.network.training:  # a validation has been
+            self.network.train()
         loss, logits = self.gradients(images, masks, self.class_weights)
         scaler.unscale_(self.optimizer)
         if settings.clip:

@@ -61,7 +61,8 @@ def color(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
     matrix = hue_and_saturation(hue, draws.factor("saturation", *_SATURATION))
     places = torch.tensor(scale.rgb, device=part.device)
     mix = torch.from_numpy(matrix.astype(np.float32)).to(part.device)
-    return part.index_copy(1, places, torch.einsum("nij,njhw->nihw", mix, part.index_select(1, places)))
+    mixed = mix @ part.index_select(1, places).flatten(2)  # (n, 3, S * S)
+    return part.index_copy(1, places, mixed.view(len(part), 3, *part.shape[2:]))
 
 
 def brightness(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
@@ -170,9 +171,10 @@ def gaussian(sigma: NDArray[np.float64], side: int) -> NDArray[np.float64]:
             [0.107, 0.787, 0.107],
             [0.   , 0.119, 0.881]]])
     """
-    apart = np.abs(np.arange(side)[:, None] - np.arange(side)) / sigma[:, None, None]
+    apart = np.arange(side) / sigma[:, None]
     # Farther off, weights would be too small for a processor to multiply them at its usual speed.
-    weights = np.exp(-0.5 * np.minimum(apart, 4) ** 2) * (apart <= 4)
+    bell = np.exp(-0.5 * np.minimum(apart, 4) ** 2) * (apart <= 4)
+    weights = bell[:, np.abs(np.arange(side)[:, None] - np.arange(side))]
     return np.asarray(weights / weights.sum(axis=2, keepdims=True))
 
 
@@ -191,12 +193,12 @@ def coarse(share: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     last = np.maximum(np.ceil(side / step - 0.5) - 1, 0)  # whose middle lies in the row
     at = np.clip((np.arange(side) + 0.5) / step - 0.5, 0, last)
     before = np.floor(at)
-    pixels = [
-        np.minimum((c + 0.5) * step, side - 1).astype(int) for c in (before, np.minimum(before + 1, last))
-    ]
-    first, second = ((p[:, :, None] == np.arange(side)) for p in pixels)
-    weight = (at - before)[:, :, None]
-    return np.asarray(first * (1 - weight) + second * weight)
+    weight, matrix = at - before, np.zeros((len(step), side, side))
+    row, column = np.arange(len(step))[:, None], np.arange(side)
+    for coarse_pixel, share_of_it in ((before, 1 - weight), (np.minimum(before + 1, last), weight)):
+        seen = np.minimum((coarse_pixel + 0.5) * step, side - 1).astype(int)
+        matrix[row, column, seen] += share_of_it
+    return matrix
 
 
 def _along_both(part: Tensor, matrix: NDArray[np.float64]) -> Tensor:
