@@ -54,7 +54,8 @@ def place(draws: Draws, recipe: Recipe, *, patch: int, margin: int, centres: Flo
         draws.hit("shift", recipe.shift)[:, None], np.rint(draws.between("shift_by", -far, far)), 0
     )
     if centres is not None:
-        shift = np.clip(shift + centres, -margin, margin)
+        # No pixel is in the middle of an even side: by half a pixel, every image would be blurred.
+        shift = np.clip(np.rint(shift + centres), -margin, margin)
     return np.concatenate([matrix, shift[:, ::-1, None]], axis=2)
 
 
