@@ -59,10 +59,9 @@ def color(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
     assert scale.rgb is not None
     hue = draws.between("hue", -_HUE, _HUE)
     matrix = hue_and_saturation(hue, draws.factor("saturation", *_SATURATION))
-    places = list(scale.rgb)
+    places = torch.tensor(scale.rgb, device=part.device)
     mix = torch.from_numpy(matrix.astype(np.float32)).to(part.device)
-    part[:, places] = torch.einsum("nij,njhw->nihw", mix, part[:, places])
-    return part
+    return part.index_copy(1, places, torch.einsum("nij,njhw->nihw", mix, part.index_select(1, places)))
 
 
 def brightness(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
