@@ -66,8 +66,12 @@ class Augmentation:
         """
         inner = slice(self._margin, self._margin + self._patch)
         if self.recipe.idle and centres is None:
-            return images[:, inner, inner].permute(0, 3, 1, 2), masks[:, inner, inner]
-        pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+            pixels = images[:, inner, inner].permute(0, 3, 1, 2)
+            return pixels.contiguous(memory_format=torch.channels_last), masks[:, inner, inner]
+        # What varies works in place, so the stored patches are copied, whatever their dtype and layout.
+        pixels = images.permute(0, 3, 1, 2).to(
+            torch.float32, copy=True, memory_format=torch.contiguous_format
+        )
         if self.recipe.moves or centres is not None:
             grid = grid_of(
                 draws,
