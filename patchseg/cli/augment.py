@@ -21,7 +21,13 @@ from patchseg.training.sheet import augment
     help="The picture.",
 )
 @parameters(AugmentParameters)
-@click.option("--seed", default=0, show_default=True, help="Of the patches shown and of their variations.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the patches shown and of their variations.",
+)
 @overwrite
 def command(parameters: Parameters, output: Path, seed: int, overwrite: bool) -> None:
     """Show what a network will see of the patches of a file (patches.h5), as a picture.

@@ -14,7 +14,7 @@ from patchseg.imaging.source import Array
 from patchseg.imaging.write import open_writer
 from patchseg.parameters import AugmentParameters
 from patchseg.patches.split import random
-from patchseg.patches.store import PatchFile
+from patchseg.patches.store import Head, PatchFile
 from patchseg.progress import Progress, counted
 from patchseg.training.augment import Augmentation
 from patchseg.training.draws import Draws
@@ -59,9 +59,16 @@ def augment(
         count = file.counts["train"]
         if not count:
             raise DataError(f"{patches}: holds no training patch; make it again with `patchseg prepare`")
-        devices.set_threads(None)
         chosen = np.sort(random(seed, _STREAM).permutation(count)[:_PATCHES])
-        rows = [_row(file, int(number), parameters, seed, place) for place, number in enumerate(chosen)]
+        head, (images, masks) = file.head, file.read("train", chosen)
+    devices.set_threads(None)
+    seen = _seen(head, images, masks, parameters, seed)
+    rows = []
+    for place in range(len(chosen)):
+        rows += [
+            _beside([_shown(pixels[place], head.channels) for pixels, _ in seen]),
+            _beside([picture.colorize(labels[place], head.classes.palette) for _, labels in seen]),
+        ]
     sheet = np.concatenate([_between(rows[0].shape[1]), *rows])
     with open_writer(output, sheet.shape) as writer:
         writer.write(sheet)
@@ -72,30 +79,21 @@ def augment(
     return output
 
 
-def _row(
-    file: PatchFile, number: int, parameters: AugmentParameters, seed: int, place: int
-) -> NDArray[np.uint8]:
-    """Return a patch and its variations side by side, above their masks, (h, w, 3)."""
-    head = file.head
-    images, masks = file.read("train", slice(number, number + 1))
+def _seen(
+    head: Head, images: Array, masks: NDArray[np.uint8], parameters: AugmentParameters, seed: int
+) -> list[tuple[Array, NDArray[np.uint8]]]:
+    """Return patches (n, S, S, C) and masks (n, S, S) as stored, and then as seen each time."""
+    inner = slice(head.margin, head.margin + head.patch)
+    seen = [(images[:, inner, inner], masks[:, inner, inner])]
     vary = Augmentation(
         recipe_of(parameters), patch=head.patch, margin=head.margin, channels=head.channels,
         device=torch.device("cpu"),
     )  # fmt: skip
-    stored = torch.from_numpy(images).expand(_TIMES - 1, -1, -1, -1)
-    seen, labels = vary(
-        stored, torch.from_numpy(masks).expand(_TIMES - 1, -1, -1), Draws.of(seed, place * _TIMES, _TIMES - 1)
-    )
-    inner = slice(head.margin, head.margin + head.patch)
-    pixels = np.concatenate(
-        [images[:, inner, inner].astype(np.float32), seen.permute(0, 2, 3, 1).float().numpy()]
-    )
-    shown = [_shown(image, head.channels) for image in pixels]
-    painted = [
-        picture.colorize(mask, head.classes.palette)
-        for mask in np.concatenate([masks[:, inner, inner], labels.numpy()])
-    ]
-    return np.concatenate([_beside(shown), _beside(painted)])
+    for time in range(_TIMES - 1):  # all patches at once, so that CutMix takes from another one
+        draws = Draws.of(seed, time * _PATCHES, len(images))
+        pixels, labels = vary(torch.from_numpy(images), torch.from_numpy(masks), draws)
+        seen.append((pixels.permute(0, 2, 3, 1).numpy(), labels.numpy()))
+    return seen
 
 
 def _shown(image: Array, channels: list[dict[str, float]]) -> NDArray[np.uint8]:
