@@ -91,10 +91,11 @@ def _option(section: str, name: str, field: FieldInfo) -> Callable[[Command], Co
     help = f"{text[0].upper()}{text[1:]}.  {bracket.strip()}{auto}".rstrip()
     if default is not None and not auto:
         help += f"  [default: {_told(default)}]"
-    names = [f"{flag}/--no-{flag[2:]}"] if isinstance(default, bool) else [flag]
+    switch = field.annotation is bool or bool in typing.get_args(field.annotation)  # or None: by a plan
+    names = [f"{flag}/--no-{flag[2:]}"] if switch else [flag]
     if extra["short"]:
         names.insert(0, str(extra["short"]))
-    kind = {} if isinstance(default, bool) else {"type": _type(field.annotation)}
+    kind = {} if switch else {"type": _type(field.annotation)}
     return click.option(*names, f"{section}__{name}", default=None, help=help, **kind)
 
 

@@ -64,7 +64,7 @@ class AugmentParameters(Section):
     scale: float | None = share("share scaled to 0.7 to 1.4 of their size [auto: by strength]")
     shear: float | None = share("share sheared by up to 10 degrees [auto: by strength]")
     shift: float | None = share("share shifted by up to a tenth of a patch [auto: by strength]")
-    elastic: float | None = share("share bent by smooth random displacements [auto: by strength: none]")
+    elastic: float | None = share("share bent by smooth random displacements [auto: by strength]")
     brightness: float | None = share("share made brighter or darker [auto: by strength]")
     contrast: float | None = share("share with more or less contrast [auto: by strength]")
     gamma: float | None = share("share with a gamma of 0.7 to 1.5 [auto: by strength]")

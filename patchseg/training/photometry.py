@@ -66,9 +66,9 @@ def color(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
 
 
 def brightness(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
-    """Add to all channels up to `brightness_by` of their standard deviations."""
+    """Add to all channels up to `brightness_by` of their standard deviations; see `_deviation`."""
     by = draws.between("brightness_by", -recipe.brightness_by, recipe.brightness_by)
-    return part + _column(by, part) * scale.std
+    return part + _column(by, part) * _deviation(part, scale)
 
 
 def contrast(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
@@ -87,10 +87,10 @@ def gamma(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
 
 
 def noise(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
-    """Add Gaussian noise of a variance of up to a tenth of the channel's."""
+    """Add Gaussian noise of a variance of up to a tenth of the channel's; see `_deviation`."""
     each = [devices.normal(part.shape[1:], number, part.device) for number in draws["noise_seed"]]
     by = np.sqrt(draws.between("noise_by", 0, _NOISE))
-    return part + torch.stack(each) * _column(by, part) * scale.std
+    return part + torch.stack(each) * _column(by, part) * _deviation(part, scale)
 
 
 def blur(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
@@ -199,6 +199,14 @@ def coarse(share: NDArray[np.float64], side: int) -> NDArray[np.float64]:
         seen = np.minimum((coarse_pixel + 0.5) * step, side - 1).astype(int)
         matrix[row, column, seen] += share_of_it
     return matrix
+
+
+def _deviation(part: Tensor, scale: Scale) -> Tensor:
+    """Return the standard deviation of each patch and channel, but no more than the training set's, (n, C, 1, 1).
+
+    Where dim and bright images are one set, what a bright one hardly shows would drown a dim one.
+    """
+    return torch.minimum(part.std(dim=(2, 3), keepdim=True, correction=0), scale.std)
 
 
 def _along_both(part: Tensor, matrix: NDArray[np.float64]) -> Tensor:

@@ -18,6 +18,7 @@ from patchseg.patches.prepare import prepare
 from patchseg.patches.store import Head, PatchWriter
 from patchseg.progress import Progress
 from patchseg.synth import CLASSES, synth
+from patchseg.training.draws import _SIZES, Draws
 from patchseg.training.train import train
 
 torch.set_num_threads(1)
@@ -155,3 +156,16 @@ def noise():
         return images, masks
 
     return noise
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """Return draws of some samples whose numbers are 0.5, which changes nothing, but for those given by name."""
+
+    def draw(count=1, **numbers):
+        draws = Draws(np.full((count, sum(_SIZES.values())), 0.5))
+        for name, values in numbers.items():
+            draws[name][:] = values
+        return draws
+
+    return draw
