@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from patchseg import AugmentParameters, augment
 from patchseg.imaging import Box, open_image, picture
 from patchseg.patches.store import PatchFile
 
@@ -20,6 +21,7 @@ Pixels = NDArray[np.uint8]  # (H, W, 3)
 PICTURES = Path(__file__).resolve().parent / "pictures"
 FLIPS = ("as cut", "left-right", "up-down", "both ways")
 _THIN, _WIDE, _CAPTION = 4, 24, 22  # gaps inside a group and between groups; height of a line of text
+_SHEET_GAP = 2  # of `patchseg augment`
 _WHITE, _INK = 255, (70, 70, 70)
 _SCREEN = (1200, 1500)  # columns x rows, as browsers count
 
@@ -44,6 +46,16 @@ def patches(demo: Path, *, count: int = 3) -> Pixels:
             _beside([_titled(*pair) for pair in titled] if number == chosen[0] else pairs, _WIDE // 2)
         )
     return _below(rows, _WIDE // 2)
+
+
+def augmented(demo: Path, *, count: int = 3) -> Pixels:
+    """Show patches as they are stored and as training varies them, each above its mask."""
+    with tempfile.TemporaryDirectory() as folder:
+        varied = AugmentParameters(strength="standard")
+        sheet = _read(augment(demo / "patches.h5", parameters=varied, output=Path(folder) / "sheet.png"))
+    with PatchFile(demo / "patches.h5") as file:
+        cell = file.head.patch + _SHEET_GAP
+    return sheet[_SHEET_GAP : 2 * count * cell]
 
 
 def result(demo: Path, *, count: int = 3) -> Pixels:
@@ -127,5 +139,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Make the pictures of the README from a finished demo.")
     parser.add_argument("demo", type=Path, help="folder of the demo")
     folder = parser.parse_args().demo
-    for draw in (patches, result, report):
+    for draw in (patches, augmented, result, report):
         save(draw(folder), PICTURES / f"{draw.__name__}.png")

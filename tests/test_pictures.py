@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 import patchseg
+from patchseg.imaging import picture
 from patchseg.imaging.picture import palette
+from patchseg.patches.store import PatchFile
 
 ROOT = Path(patchseg.__file__).parents[1]
 COLORS = palette(3)
@@ -76,6 +78,18 @@ def test_the_patches_are_shown_in_rows_of_four_flips_beside_their_masks(pictures
         np.testing.assert_array_equal(last[:, left + 36 : left + 68], mask[flipped])
     # The middle one of three parts: something of every class.
     assert len(np.unique(shown[66:98, 36:68].reshape(-1, 3), axis=0)) == 3
+
+
+def test_the_varied_patches_stand_right_of_the_stored_ones(pictures, demo):
+    shown = pictures.augmented(demo)
+    # Three patches of 32 above their masks, gaps of 2; nine across, white at both sides.
+    assert shown.shape == (6 * 32 + 5 * 2, 9 * 32 + 10 * 2, 3)
+    with PatchFile(demo / "patches.h5") as file:
+        images, masks = file.read("train")
+        colors = file.head.classes.palette
+    row = next(n for n, image in enumerate(images[:, :, :, 0]) if (image == shown[:32, 2:34, 0]).all())
+    np.testing.assert_array_equal(shown[34:66, 2:34], picture.colorize(masks[row], colors))
+    assert (shown[:32, 2:34] != shown[:32, 36:68]).any()
 
 
 def test_a_saved_picture_keeps_the_colours_of_classes_and_nearly_every_gray(pictures, tmp_path):
