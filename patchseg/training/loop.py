@@ -55,10 +55,10 @@ class Run:
                 self.progress.step()
                 self._tell_notes()
                 asked, ending, late = self._agreed(interrupt)
-                if budget.total is not None and late:
-                    budget.total = learner.step
-                elif not late:
+                if budget.total is None or not late:
                     self._measure()
+                else:
+                    budget.total = learner.step
                 if budget.ends_epoch(learner.step):
                     self._end_epoch()
                     self._bar()

@@ -85,6 +85,14 @@ def test_the_schedule_of_plateaus_lowers_its_rate_before_it_ends(tmp_path, run_t
     assert rates(tmp_path)[-1][0] < 60 * 20
 
 
+def test_a_time_that_is_over_before_two_steps_could_be_measured_ends_the_run(tmp_path, run_training):
+    def give_up():
+        raise AssertionError("the run does not end")
+
+    run_training(tmp_path, time=1e-6, progress=Told({10: give_up}))
+    assert saved(tmp_path)["training"]["step"] == saved(tmp_path)["training"]["total"] == 3
+
+
 EVERYTHING = {
     "ema": 0.9, "patience": 2, "schedule": "plateau", "micro_batch": 2, "loss": "0.5*ce+focal", "warm_up": 0.2,
     "optimizer": "radam", "centred": 0.4, "class_weights": "balanced", "epochs": 8, "epoch_steps": 6, "rate": 0.0005,
