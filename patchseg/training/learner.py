@@ -166,10 +166,14 @@ class Learner:
 
     def mean_loss(self) -> float:
         """Return the mean training loss since this was last asked, over all processes."""
-        total = devices.summed(self._loss_sum.to(self.device)) / devices.ranks()
-        mean = float(total) / max(self._loss_count, 1)
+        self.share_loss()
+        mean = float(self._loss_sum) / max(self._loss_count, 1)
         self._loss_sum, self._loss_count = torch.zeros_like(self._loss_sum), 0
         return mean
+
+    def share_loss(self) -> None:
+        """Take the mean of the loss over all processes, since one of them saves for all."""
+        self._loss_sum = devices.summed(self._loss_sum.to(self.device)) / devices.ranks()
 
     def predictor(self) -> Predictor:
         """Return the network as it would be saved now, for a validation."""

@@ -76,7 +76,9 @@ class Run:
         return devices.agreed(self.learner.device, *flags)
 
     def _leave(self) -> None:
-        saved = self.keeper.save_last(self.learner, self.budget, {})
+        self.learner.share_loss()
+        saved = self.keeper.save_last(self.learner, self.budget, {}) if devices.rank() == 0 else None
+        saved = devices.told(saved)  # whoever ended before it is saved would take the others along
         self.progress.stop()
         raise Interrupted(f"Stopped after step {self.learner.step}; saved {saved}, go on with --resume")
 

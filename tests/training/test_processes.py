@@ -105,3 +105,28 @@ def test_a_killed_process_ends_the_run_with_a_message_and_its_checkpoint_stays(l
     assert "go on with --resume" in told
     assert load(tmp_path / "run/checkpoints/run/last.pt").training["step"] >= 20
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
+def test_processes_that_are_stopped_leave_one_checkpoint_with_the_loss_of_all(launch, tmp_path):
+    lengths = "--epochs", "3", "--epoch-steps", "50"
+    code, _, told = ended(launch(tmp_path / "straight", 2, *lengths))
+    assert code == 0, told
+    process = launch(tmp_path / "run", 2, *lengths)
+    until = time.monotonic() + SECONDS
+    while not read_metrics(tmp_path / "run/runs/run"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    os.kill(children(process)[1], signal.SIGTERM)
+    told = ended(process)[2]
+    assert "saved checkpoints/run/last.pt, go on with --resume" in told
+    assert "Error:" not in told.split("ChildFailedError")[0]
+    state = load(tmp_path / "run/checkpoints/run/last.pt").training
+    assert state["step"] % 20 == 0
+    assert state["loss_count"] == state["step"] % 50
+    assert not list(tmp_path.rglob("*.part"))
+    code, _, told = ended(launch(tmp_path / "run", 2, *lengths, "--resume"))
+    assert code == 0, told
+    straight, run = (read_metrics(tmp_path / name / "runs/run") for name in ("straight", "run"))
+    assert [line["loss/train"] for line in run] == pytest.approx([line["loss/train"] for line in straight], rel=1e-6)
