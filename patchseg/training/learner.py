@@ -206,8 +206,10 @@ class Learner:
         self._loss_sum = torch.tensor(state["loss_sum"])
         self._loss_count = state["loss_count"]
         self.course.restore(state["course"])
-        self.gradients.micro = state["micro"]
-        self.gradients.scaler.load_state_dict(state["scaler"])
+        if self.settings.micro_batch is None:
+            self.gradients.micro = state["micro"]
+        if state["scaler"]:  # it is empty but in fp16
+            self.gradients.scaler.load_state_dict(state["scaler"])
 
     def start_from(self, path: Path) -> None:
         """Take the weights of a checkpoint of the same network; its normalization goes with them.
@@ -216,12 +218,13 @@ class Learner:
             DataError: The checkpoint is of another network.
         """
         other = load(path)
-        wrong = [f"{name} {value}" for name, value in other.model.items() if self.spec[name] != value]
+        model = {"deep_supervision": False} | other.model  # the old ones do not say it
+        wrong = [f"{name} {value}" for name, value in model.items() if self.spec[name] != value]
         if wrong:
-            mine = [f"{name} {value}" for name, value in self.spec.items() if other.model[name] != value]
+            mine = [f"{name} {value}" for name, value in self.spec.items() if model[name] != value]
             raise DataError(
-                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; "
-                "leave out --width, --levels and --norm, and give patches of the same channels and classes"
+                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; leave out --width, "
+                "--levels and --norm, give --deep-supervision or not as then, and patches of the same channels and classes"
             )
         self.network.load_state_dict(other.weights)
 

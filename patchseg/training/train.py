@@ -113,6 +113,8 @@ def _begun(
     elif parameters.weights:
         learner.start_from(Path(parameters.weights))
     record = effective(parameters, model, augment) | file.head.parameters
+    if before and parameters.micro_batch is None:
+        record["train.micro_batch"] = before.parameters["train.micro_batch"]
     first = devices.rank() == 0
     if first and not before:
         clear(*home)
@@ -160,6 +162,11 @@ def _restore(before: Checkpoint, learner: Learner, budget: Budget, threads: int,
     if threads != state["threads"]:
         progress.say(
             f"  with {counted(threads, 'thread')} instead of {state['threads']}: equal in method, not bit for bit"
+        )
+    if learner.gradients.micro != state["micro"]:
+        progress.say(
+            f"  with micro-batches of {learner.gradients.micro} instead of {state['micro']}: not bit for bit, and batch "
+            "norm takes it for another recipe"
         )
 
 

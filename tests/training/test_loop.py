@@ -1,5 +1,6 @@
 """How runs end, and what they say on the way."""
 
+import json
 import signal
 
 import numpy as np
@@ -185,3 +186,15 @@ def test_memory_that_runs_out_is_recorded_as_another_recipe(tmp_path, run_traini
     assert "micro-batches of 2" in told.that("memory has run out")
     assert saved(tmp_path)["parameters"]["train.micro_batch"] == {"value": 2, "source": "memory ran out"}
     assert saved(tmp_path)["training"]["micro"] == 2
+    run_training(tmp_path, steps=4, resume=True)
+    kept = json.loads((tmp_path / "runs/run/parameters.effective.json").read_text())
+    assert kept["train.micro_batch"] == {"value": 2, "source": "memory ran out"}
+
+
+def test_other_micro_batches_are_taken_and_told(tmp_path, run_training):
+    with pytest.raises(Interrupted):
+        run_training(tmp_path, progress=Told({3: lambda: signal.raise_signal(signal.SIGINT)}))
+    told = Told()
+    run_training(tmp_path, micro_batch=1, resume=True, progress=told)
+    assert told.that("micro-batches of 1 instead of 4").startswith("  with")
+    assert saved(tmp_path)["training"]["micro"] == 1
