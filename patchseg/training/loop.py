@@ -112,6 +112,7 @@ class Run:
             assert budget.total is not None
             if learner.average is not None and learner.settings.source("ema") == "plan":
                 learner.average.decay = decay_for(budget.total)
+                self.keeper.record["train.ema"] = {"value": learner.average.decay, "source": "plan"}
             self.progress.say(f"{budget.total} steps fit into {budget.seconds:.0f} s")
             self._bar()
 

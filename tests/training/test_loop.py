@@ -10,6 +10,7 @@ import torch
 from patchseg.errors import Interrupted
 from patchseg.parameters import AugmentParameters
 from patchseg.progress import Progress
+from patchseg.training.average import decay_for
 from patchseg.training.record import read_metrics
 from patchseg.training.schedule import LAST
 
@@ -198,3 +199,12 @@ def test_other_micro_batches_are_taken_and_told(tmp_path, run_training):
     run_training(tmp_path, micro_batch=1, resume=True, progress=told)
     assert told.that("micro-batches of 1 instead of 4").startswith("  with")
     assert saved(tmp_path)["training"]["micro"] == 1
+
+
+def test_a_run_that_is_stopped_while_it_is_measured_still_averages_by_its_steps(tmp_path, run_training):
+    with pytest.raises(Interrupted):
+        run_training(tmp_path, time=2.0, progress=Told({3: lambda: signal.raise_signal(signal.SIGINT)}))
+    run_training(tmp_path, time=2.0, resume=True)
+    state = saved(tmp_path)["training"]
+    assert state["ema"] == decay_for(state["total"]) < 0.999
+    assert saved(tmp_path)["parameters"]["train.ema"] == {"value": state["ema"], "source": "plan"}
