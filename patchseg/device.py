@@ -267,7 +267,7 @@ def lost_processes(cure: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, distributed.DistBackendError) as error:
-        if ranks() == 1 or isinstance(error, torch.OutOfMemoryError):
+        if ranks() == 1 or is_out_of_memory(error):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise PatchsegError(f"another process of the run is gone ({first}); {cure}") from error
