@@ -236,6 +236,13 @@ def unshared(network: nn.Module, *, until: bool) -> AbstractContextManager[Any]:
     return network.no_sync()
 
 
+def share_statistics(network: nn.Module) -> None:
+    """Give all processes the statistics that batch norm has gathered in the first one, which are those that are saved."""
+    if ranks() > 1:
+        for buffer in network.buffers():
+            distributed.broadcast(buffer, 0)
+
+
 def summed(tensor: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes."""
     if ranks() > 1:

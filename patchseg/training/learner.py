@@ -176,8 +176,9 @@ class Learner:
         self._loss_sum = devices.summed(self._loss_sum.to(self.device)) / devices.ranks()
 
     def predictor(self) -> Predictor:
-        """Return the network as it would be saved now, for a validation."""
+        """Return the network as it would be saved now, for a validation; all processes ask for it at once."""
         shown = self.network if self.average is None else self.average.network
+        devices.share_statistics(shown)
         return Predictor(shown.eval(), self.device, self.precision)
 
     def weights(self) -> dict[str, Tensor]:
