@@ -99,6 +99,7 @@ def _begun(
     assert parameters.batch is not None
     assert parameters.centred is not None
     _require_shares(parameters.batch)
+    _require_patience(parameters)
     learner = Learner.of(file, parameters, model, device)
     batches = Batches(
         file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
@@ -120,6 +121,8 @@ def _begun(
         clear(*home)
     _tell_plan(learner, batches, budget, progress)
     _tell_choices([] if before else choices, file, progress)
+    if parameters.patience is not None and not file.region_names():
+        progress.say("  so no score tells a plateau, and --patience changes nothing")
     log = Record(home[1], record, step=learner.step) if first else None
     return Run(
         learner, batches, budget, Keeper(home[0], file, record, threads), log, home[1] / STOP, progress
@@ -144,6 +147,14 @@ def _require_shares(batch: int) -> None:
     if batch % devices.ranks():
         raise UsageError(
             f"--batch {batch}: cannot be dealt evenly to {devices.ranks()} processes; give a multiple of their number"
+        )
+
+
+def _require_patience(parameters: TrainParameters) -> None:
+    if parameters.schedule == "plateau" and parameters.patience is None:
+        raise UsageError(
+            "train.schedule: plateau lowers the rate after so many epochs without a better score, but nothing says how "
+            "many; give --patience"
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from patchseg.errors import Interrupted
+from patchseg.errors import Interrupted, UsageError
 from patchseg.parameters import AugmentParameters
 from patchseg.progress import Progress
 from patchseg.training.average import decay_for
@@ -167,8 +167,16 @@ def test_the_plan_is_told_with_its_reasons_and_where_the_patches_are(tmp_path, r
 
 def test_without_a_validation_region_it_is_said_what_is_saved(tmp_path, write_patches, noise, run_training):
     told = Told()
-    run_training(tmp_path, file=write_patches(tmp_path / "p.h5", *noise(8, side=16)), steps=2, progress=told)
+    file = write_patches(tmp_path / "p.h5", *noise(8, side=16))
+    run_training(tmp_path, file=file, steps=2, patience=1, progress=told)
     assert told.that("no image is kept for validation").endswith("whatever they are worth")
+    assert told.that("--patience changes nothing")
+
+
+def test_a_schedule_of_plateaus_without_patience_is_refused(tmp_path, run_training):
+    with pytest.raises(UsageError, match="nothing says how many; give --patience"):
+        run_training(tmp_path, schedule="plateau")
+    assert not list(tmp_path.iterdir())
 
 
 def test_memory_that_runs_out_is_recorded_as_another_recipe(tmp_path, run_training, monkeypatch):
