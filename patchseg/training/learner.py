@@ -20,7 +20,7 @@ from patchseg.training.gradients import Gradients
 from patchseg.training.losses import loss_of, supervised
 from patchseg.training.optimizers import optimizer_of
 
-_LOOK = 16  # every so many steps it is noted which classes are predicted
+_LOOK = 16  # every so many steps it is noted which classes are there and predicted
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Learner:
     best: float | None = None
     _loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))  # float32: MPS has no float64
     _loss_count: int = 0
-    _predicted: Tensor | None = None
+    _looked: Tensor | None = None  # (2, K): in how many looks a class was there, and predicted
 
     @classmethod
     def of(
@@ -130,24 +130,25 @@ class Learner:
         self._loss_sum = self._loss_sum.to(self.device) + loss
         self._loss_count += 1
         if self.step % _LOOK == 0:
-            self._look(logits)
+            self._look(logits[:4], masks[-len(logits) :][:4])
         self.step += 1
 
-    def _look(self, logits: Tensor) -> None:
-        """Note which classes are predicted anywhere in a batch, without waiting for it."""
-        if self._predicted is None:
-            self._predicted = torch.zeros(logits.shape[1], dtype=torch.bool, device=self.device)
+    def _look(self, logits: Tensor, masks: Tensor) -> None:
+        """Note which classes some patches have, and which are predicted anywhere in them, without waiting for it."""
+        if self._looked is None:
+            self._looked = torch.zeros(2, logits.shape[1], dtype=torch.int32, device=self.device)
         classes = torch.arange(logits.shape[1], device=self.device)
-        found = torch.stack([most_probable(image) for image in logits[:4]]).flatten()
-        self._predicted |= (found[:, None] == classes).any(dim=0)
+        found = torch.stack([most_probable(image) for image in logits])
+        for row, labels in enumerate((masks, found)):
+            self._looked[row] += (labels.flatten()[:, None] == classes).any(dim=0)
 
     def unpredicted(self) -> list[int]:
-        """Return the classes that no batch looked at since this was last asked was predicted to have anywhere."""
-        if self._predicted is None:
+        """Return the classes that patches looked at since this was last asked have, and that were predicted in none."""
+        if self._looked is None:
             return []
-        missing = torch.nonzero(~devices.summed(self._predicted.int()).bool()).flatten().tolist()
-        self._predicted = None
-        return [int(index) for index in missing]
+        there, predicted = devices.summed(self._looked).bool()
+        self._looked = None
+        return [int(index) for index in torch.nonzero(there & ~predicted).flatten()]
 
     @property
     def rate(self) -> float:

@@ -175,11 +175,11 @@ class Run:
         if self.learner.step < _SETTLED:
             return
         for index in missing:
-            if self.keeper.file.class_counts[:, index].any() and index not in self._doubted:
+            if index not in self._doubted:
                 self._doubted.add(index)
                 self.progress.say(
-                    f"{classes.names[index]} has not been predicted anywhere since the last epoch; if that stays so, try "
-                    "--centred 0.5, --class-weights balanced or --loss ce+dice"
+                    f"{classes.names[index]} has not been predicted in any patch looked at since the last epoch, though it is "
+                    "there; if that stays so, try --centred 0.5, --class-weights balanced or --loss ce+dice"
                 )
 
     def _tell_notes(self) -> None:

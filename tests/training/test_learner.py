@@ -211,3 +211,15 @@ def test_micro_batches_are_those_of_the_run_unless_others_are_asked_for(learner,
     student = learner(micro_batch=asked)
     student.restore(student.weights(), state)
     assert student.gradients.micro == then
+
+
+@pytest.mark.parametrize("micro", [8, 3])
+def test_a_class_is_missed_only_where_it_is(easy, learner, micro):
+    student = learner(micro_batch=micro, rate=1e-9)
+    torch.nn.init.constant_(student.network.head.weight, 0.0)
+    student.network.head.bias.data = torch.tensor([9.0, 0.0, 0.0])  # nothing but background
+    masks = easy[1][1].clamp(max=1)
+    masks[:-1] = 0
+    student.learn(easy[1][0], masks.flip(0) if micro == 8 else masks, progress=0.5)
+    assert student.unpredicted() == [1]
+    assert student.unpredicted() == []

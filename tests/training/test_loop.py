@@ -154,7 +154,7 @@ def test_a_class_that_is_never_predicted_is_named_once(tmp_path, write_patches, 
         tmp_path, file=write_patches(tmp_path / "p.h5", images, masks), steps=500, epoch_steps=100, loss="ce",
         ema=0.0, centred=0.0, progress=told,
     )  # fmt: skip
-    assert told.that("has not been predicted").startswith("class 1 has not been predicted anywhere")
+    assert told.that("has not been predicted").startswith("class 1 has not been predicted in any patch")
 
 
 def test_the_plan_is_told_with_its_reasons_and_where_the_patches_are(tmp_path, run_training):
