@@ -163,6 +163,8 @@ class Queue:
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        if self._stream is not None:  # what the work needs may still be on its way there
+            self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def run(self, work: Callable[[], Two]) -> tuple[Two, Any]:
         """Do work that makes two tensors; return them, and on a GPU the mark after which they are ready."""
