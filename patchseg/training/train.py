@@ -140,7 +140,8 @@ def _name(parameters: TrainParameters, patches: Path) -> str:
 
 def _facts(file: PatchFile, device: str) -> Facts:
     held = (file.class_counts > 0).mean(axis=0)
-    return Facts(file.head.patch, file.counts["train"], [float(share) for share in held], device)
+    shares = [float(share) for share in held]
+    return Facts(file.head.patch, file.counts["train"], shares, device, devices.ranks())
 
 
 def _require_shares(batch: int) -> None:
