@@ -169,6 +169,8 @@ class Queue:
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        if self._stream is not None:  # what the work needs may still be on its way there
+            self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def run(self, work: Callable[[], Two]) -> tuple[Two, Any]:
         """Do work that makes two tensors; return them, and on a GPU the mark after which they are ready."""
@@ -242,6 +244,13 @@ def unshared(network: nn.Module, *, until: bool) -> AbstractContextManager[Any]:
     return network.no_sync()
 
 
+def share_statistics(network: nn.Module) -> None:
+    """Give all processes the statistics that batch norm has gathered in the first one, which are those that are saved."""
+    if ranks() > 1:
+        for buffer in network.buffers():
+            distributed.broadcast(buffer, 0)
+
+
 def summed(tensor: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes."""
     if ranks() > 1:
@@ -273,7 +282,7 @@ def lost_processes(cure: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, distributed.DistBackendError) as error:
-        if ranks() == 1 or isinstance(error, torch.OutOfMemoryError):
+        if ranks() == 1 or is_out_of_memory(error):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise PatchsegError(f"another process of the run is gone ({first}); {cure}") from error

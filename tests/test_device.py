@@ -215,6 +215,17 @@ def test_an_error_of_the_only_process_is_not_blamed_on_others():
         raise RuntimeError("shape")
 
 
+@pytest.mark.parametrize("work", [allocate_in_torch, ask_a_full_gpu, outgrow_the_gpu])
+def test_memory_that_runs_out_in_one_of_many_processes_is_not_blamed_on_others(work, monkeypatch):
+    monkeypatch.setattr(devices, "ranks", lambda: 2)
+    with (
+        pytest.raises(PatchsegError, match=r"^out of memory.*; choose less$"),
+        devices.memory_errors("choose less"),
+        devices.lost_processes("cure"),
+    ):
+        work()
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
 def test_a_half_precision_is_that_of_the_convolutions(precision, dtype):
     layer, pixels = torch.nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2)

@@ -210,21 +210,20 @@ class PatchFile:
         return group["images"][index], group["masks"][index]
 
     def read_masks(self, side: Side, index: Any = slice(None)) -> Array:
-        """Return the masks alone, (n, S, S), or that of one number, (S, S)."""
+        """Return the masks alone, (n, S+2M, S+2M), or that of one number, (S+2M, S+2M)."""
         masks: Array = self._file[side]["masks"][index]
         return masks
 
     @cached_property
     def class_counts(self) -> NDArray[np.int64]:
         """How many pixels each training patch, without what is around it, has of each class, (N, K)."""
-        counts = np.zeros((self.counts["train"], 256), np.int64)
+        counts = np.zeros((self.counts["train"], len(self.head.classes)), np.int64)
         for start in range(0, len(counts), 256):
             masks = self.read_masks("train", slice(start, start + 256))[:, self.head.middle, self.head.middle]
             flat = masks.reshape(len(masks), -1).astype(np.int64) + 256 * np.arange(len(masks))[:, None]
-            counts[start : start + 256] = np.bincount(flat.ravel(), minlength=256 * len(masks)).reshape(
-                -1, 256
-            )
-        return counts[:, : len(self.head.classes)]
+            values = np.bincount(flat.ravel(), minlength=256 * len(masks)).reshape(-1, 256)
+            counts[start : start + 256] = values[:, : counts.shape[1]]
+        return counts
 
     def region_names(self) -> list[str]:
         """Return the numbers of the validation regions, in order."""

@@ -20,7 +20,7 @@ from patchseg.training.gradients import Gradients
 from patchseg.training.losses import loss_of, supervised
 from patchseg.training.optimizers import optimizer_of
 
-_LOOK = 16  # every so many steps it is noted which classes are predicted
+_LOOK = 16  # every so many steps it is noted which classes are there and predicted
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Learner:
     best: float | None = None
     _loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))  # float32: MPS has no float64
     _loss_count: int = 0
-    _predicted: Tensor | None = None
+    _looked: Tensor | None = None  # (2, K): in how many looks a class was there, and predicted
 
     @classmethod
     def of(
@@ -131,24 +131,25 @@ class Learner:
         self._loss_sum = self._loss_sum.to(self.device) + loss
         self._loss_count += 1
         if self.step % _LOOK == 0:
-            self._look(logits)
+            self._look(logits[:4], masks[-len(logits) :][:4])
         self.step += 1
 
-    def _look(self, logits: Tensor) -> None:
-        """Note which classes are predicted anywhere in a batch, without waiting for it."""
-        if self._predicted is None:
-            self._predicted = torch.zeros(logits.shape[1], dtype=torch.bool, device=self.device)
+    def _look(self, logits: Tensor, masks: Tensor) -> None:
+        """Note which classes some patches have, and which are predicted anywhere in them, without waiting for it."""
+        if self._looked is None:
+            self._looked = torch.zeros(2, logits.shape[1], dtype=torch.int32, device=self.device)
         classes = torch.arange(logits.shape[1], device=self.device)
-        found = torch.stack([most_probable(image) for image in logits[:4]]).flatten()
-        self._predicted |= (found[:, None] == classes).any(dim=0)
+        found = torch.stack([most_probable(image) for image in logits])
+        for row, labels in enumerate((masks, found)):
+            self._looked[row] += (labels.flatten()[:, None] == classes).any(dim=0)
 
     def unpredicted(self) -> list[int]:
-        """Return the classes that no batch looked at since this was last asked was predicted to have anywhere."""
-        if self._predicted is None:
+        """Return the classes that patches looked at since this was last asked have, and that were predicted in none."""
+        if self._looked is None:
             return []
-        missing = torch.nonzero(~devices.summed(self._predicted.int()).bool()).flatten().tolist()
-        self._predicted = None
-        return [int(index) for index in missing]
+        there, predicted = devices.summed(self._looked).bool()
+        self._looked = None
+        return [int(index) for index in torch.nonzero(there & ~predicted).flatten()]
 
     @property
     def rate(self) -> float:
@@ -167,14 +168,19 @@ class Learner:
 
     def mean_loss(self) -> float:
         """Return the mean training loss since this was last asked, over all processes."""
-        total = devices.summed(self._loss_sum.to(self.device)) / devices.ranks()
-        mean = float(total) / max(self._loss_count, 1)
+        self.share_loss()
+        mean = float(self._loss_sum) / max(self._loss_count, 1)
         self._loss_sum, self._loss_count = torch.zeros_like(self._loss_sum), 0
         return mean
 
+    def share_loss(self) -> None:
+        """Take the mean of the loss over all processes, since one of them saves for all."""
+        self._loss_sum = devices.summed(self._loss_sum.to(self.device)) / devices.ranks()
+
     def predictor(self) -> Predictor:
-        """Return the network as it would be saved now, for a validation."""
+        """Return the network as it would be saved now, for a validation; all processes ask for it at once."""
         shown = self.network if self.average is None else self.average.network
+        devices.share_statistics(shown)
         return Predictor(shown.eval(), self.device, self.precision)
 
     def weights(self) -> dict[str, Tensor]:
@@ -203,8 +209,10 @@ class Learner:
         self._loss_sum = torch.tensor(state["loss_sum"])
         self._loss_count = state["loss_count"]
         self.course.restore(state["course"])
-        self.gradients.micro = state["micro"]
-        self.gradients.scaler.load_state_dict(state["scaler"])
+        if self.settings.micro_batch is None:
+            self.gradients.micro = state["micro"]
+        if state["scaler"]:  # it is empty but in fp16
+            self.gradients.scaler.load_state_dict(state["scaler"])
 
     def start_from(self, path: Path) -> None:
         """Take the weights of a checkpoint of the same network; its normalization goes with them.
@@ -213,12 +221,13 @@ class Learner:
             DataError: The checkpoint is of another network.
         """
         other = load(path)
-        wrong = [f"{name} {value}" for name, value in other.model.items() if self.spec[name] != value]
+        model = {"deep_supervision": False} | other.model  # the old ones do not say it
+        wrong = [f"{name} {value}" for name, value in model.items() if self.spec[name] != value]
         if wrong:
-            mine = [f"{name} {value}" for name, value in self.spec.items() if other.model[name] != value]
+            mine = [f"{name} {value}" for name, value in self.spec.items() if model[name] != value]
             raise DataError(
-                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; "
-                "leave out --width, --levels and --norm, and give patches of the same channels and classes"
+                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; leave out --width, "
+                "--levels and --norm, give --deep-supervision or not as then, and patches of the same channels and classes"
             )
         self.network.load_state_dict(other.weights)
 

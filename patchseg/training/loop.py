@@ -55,10 +55,10 @@ class Run:
                 self.progress.step()
                 self._tell_notes()
                 asked, ending, late = self._agreed(interrupt)
-                if budget.total is not None and late:
-                    budget.total = learner.step
-                elif not late:
+                if budget.total is None or not late:
                     self._measure()
+                else:
+                    budget.total = learner.step
                 if budget.ends_epoch(learner.step):
                     self._end_epoch()
                     self._bar()
@@ -76,7 +76,9 @@ class Run:
         return devices.agreed(self.learner.device, *flags)
 
     def _leave(self) -> None:
-        saved = self.keeper.save_last(self.learner, self.budget, {})
+        self.learner.share_loss()
+        saved = self.keeper.save_last(self.learner, self.budget, {}) if devices.rank() == 0 else None
+        saved = devices.told(saved)  # whoever ended before it is saved would take the others along
         self.progress.stop()
         raise Interrupted(f"Stopped after step {self.learner.step}; saved {saved}, go on with --resume")
 
@@ -110,6 +112,7 @@ class Run:
             assert budget.total is not None
             if learner.average is not None and learner.settings.source("ema") == "plan":
                 learner.average.decay = decay_for(budget.total)
+                self.keeper.record["train.ema"] = {"value": learner.average.decay, "source": "plan"}
             self.progress.say(f"{budget.total} steps fit into {budget.seconds:.0f} s")
             self._bar()
 
@@ -172,11 +175,11 @@ class Run:
         if self.learner.step < _SETTLED:
             return
         for index in missing:
-            if self.keeper.file.class_counts[:, index].any() and index not in self._doubted:
+            if index not in self._doubted:
                 self._doubted.add(index)
                 self.progress.say(
-                    f"{classes.names[index]} has not been predicted anywhere since the last epoch; if that stays so, try "
-                    "--centred 0.5, --class-weights balanced or --loss ce+dice"
+                    f"{classes.names[index]} has not been predicted in any patch looked at since the last epoch, though it is "
+                    "there; if that stays so, try --centred 0.5, --class-weights balanced or --loss ce+dice"
                 )
 
     def _tell_notes(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from patchseg.models.unet import levels_for, receptive_field
 from patchseg.parameters import ModelParameters, TrainParameters
+from patchseg.progress import counted
 from patchseg.section import Section
 from patchseg.training.average import decay_for
 from patchseg.training.optimizers import rate_for
@@ -25,12 +26,14 @@ class Facts(NamedTuple):
         patches: Their number.
         shares: Share of the patches that hold each class, the background first.
         device: "cpu", "cuda" or "mps".
+        processes: How many share a batch.
     """
 
     patch: int
     patches: int
     shares: Sequence[float]
     device: str
+    processes: int = 1
 
 
 class Choice(NamedTuple):
@@ -77,9 +80,10 @@ def plan(facts: Facts, model: ModelParameters, train: TrainParameters) -> list[C
         train, "batch", 16 if on_gpu else 4,
         "fills a GPU" if on_gpu else "without a GPU, smaller batches make more steps",
     )  # fmt: skip
+    at_once = min(train.micro_batch or batch, batch // facts.processes)
     choose(
-        model, "norm", "batch" if batch >= 4 else "group",
-        f"batches of {batch} " + ("tell mean and spread" if batch >= 4 else "are too small to tell mean and spread"),
+        model, "norm", "batch" if at_once >= 4 else "group",
+        f"batches of {at_once} " + ("tell mean and spread" if at_once >= 4 else "are too small to tell mean and spread"),
     )  # fmt: skip
     choose(train, "rate", rate_for(train, width), f"suits {train.optimizer} and a width of {width}")
     sgd = train.optimizer == "sgd"
@@ -91,9 +95,11 @@ def plan(facts: Facts, model: ModelParameters, train: TrainParameters) -> list[C
         f"the rarest class is in {rarest:.0%} of the patches" + (", so some are drawn for it" if rare else ""),
     )  # fmt: skip
     steps = steps_of(train, batch, facts.patches)
+    decay = 0.999 if steps is None else decay_for(steps)
     choose(
-        train, "ema", 0.999 if steps is None else decay_for(steps),
-        "until the steps are known" if steps is None else f"averages the last fiftieth of {steps} steps",
+        train, "ema", decay,
+        "until the steps are known" if steps is None
+        else f"averages about {min(steps, round(1 / (1 - decay)))} of {counted(steps, 'step')}",
     )  # fmt: skip
     return chosen
 

@@ -94,16 +94,16 @@ def recalled(section: S, checkpoint: Checkpoint) -> S:
         UsageError: A value that was given now is another one than then.
     """
     now = section.model_dump(mode="json")
-    then = {
-        name: checkpoint.parameters[f"{section.section}.{name}"]["value"] for name in now if name not in _FREE
-    }
+    began = {name: checkpoint.parameters[f"{section.section}.{name}"] for name in now if name not in _FREE}
+    then = {name: entry["value"] for name, entry in began.items()}
     for name, value in then.items():
         if now[name] != value and section.source(name) not in ("default", "plan"):
             raise UsageError(
                 f"{section.section}.{name}: the run began with {value}, now it is {now[name]}; "
                 "leave it out to go on, or start a run of another --name"
             )
-    return section.replaced(then, "the run")
+    planned = {name: entry["value"] for name, entry in began.items() if entry["source"] == "plan"}
+    return section.replaced(then, "the run").replaced(planned, "plan")
 
 
 def shape_of(weights: Path) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def _begun(
     assert parameters.batch is not None
     assert parameters.centred is not None
     _require_shares(parameters.batch)
+    _require_patience(parameters)
     learner = Learner.of(file, parameters, model, device)
     batches = Batches(
         file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
@@ -113,11 +114,15 @@ def _begun(
     elif parameters.weights:
         learner.start_from(Path(parameters.weights))
     record = effective(parameters, model, augment) | file.head.parameters
+    if before and parameters.micro_batch is None:
+        record["train.micro_batch"] = before.parameters["train.micro_batch"]
     first = devices.rank() == 0
     if first and not before:
         clear(*home)
     _tell_plan(learner, batches, budget, progress)
     _tell_choices([] if before else choices, file, progress)
+    if parameters.patience is not None and not file.region_names():
+        progress.say("  so no score tells a plateau, and --patience changes nothing")
     log = Record(home[1], record, step=learner.step) if first else None
     return Run(
         learner, batches, budget, Keeper(home[0], file, record, threads), log, home[1] / STOP, progress
@@ -135,13 +140,22 @@ def _name(parameters: TrainParameters, patches: Path) -> str:
 
 def _facts(file: PatchFile, device: str) -> Facts:
     held = (file.class_counts > 0).mean(axis=0)
-    return Facts(file.head.patch, file.counts["train"], [float(share) for share in held], device)
+    shares = [float(share) for share in held]
+    return Facts(file.head.patch, file.counts["train"], shares, device, devices.ranks())
 
 
 def _require_shares(batch: int) -> None:
     if batch % devices.ranks():
         raise UsageError(
             f"--batch {batch}: cannot be dealt evenly to {devices.ranks()} processes; give a multiple of their number"
+        )
+
+
+def _require_patience(parameters: TrainParameters) -> None:
+    if parameters.schedule == "plateau" and parameters.patience is None:
+        raise UsageError(
+            "train.schedule: plateau lowers the rate after so many epochs without a better score, but nothing says how "
+            "many; give --patience"
         )
 
 
@@ -160,6 +174,11 @@ def _restore(before: Checkpoint, learner: Learner, budget: Budget, threads: int,
     if threads != state["threads"]:
         progress.say(
             f"  with {counted(threads, 'thread')} instead of {state['threads']}: equal in method, not bit for bit"
+        )
+    if learner.gradients.micro != state["micro"]:
+        progress.say(
+            f"  with micro-batches of {learner.gradients.micro} instead of {state['micro']}: not bit for bit, and batch "
+            "norm takes it for another recipe"
         )
 
 

@@ -138,6 +138,7 @@ def test_pixels_are_counted_by_patch_and_class_without_those_to_ignore(tmp_path)
         counts = file.class_counts
         assert (file.read_masks("train", 7) == masks[7]).all()
     assert counts.tolist() == [[int((mask == k).sum()) for k in (0, 1)] for mask in masks]
+    assert counts.base is None  # else the counts of 256 classes would be kept
 
 
 def test_regions_come_in_the_order_of_their_numbers(tmp_path):

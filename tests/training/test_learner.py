@@ -181,3 +181,45 @@ def test_weights_of_another_network_are_refused(easy, straight):
         DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; leave out --width"
     ):
         wide.start_from(path)
+
+
+def test_weights_of_a_network_with_other_heads_are_refused_with_their_cure(easy, straight, tmp_path):
+    old = torch.load(straight / "checkpoints/run/best.pt", weights_only=True)
+    del old["model"]["deep_supervision"]  # as those that were written before there was any
+    torch.save(old, tmp_path / "old.pt")
+    for width, deep, told in ((8, False, "width 4, the run has width 8"), (4, True, "deep_supervision False, the run has deep_supervision True")):
+        model = ModelParameters(width=width, levels=2, norm="batch", deep_supervision=deep)
+        student = Learner.of(easy[0], TrainParameters(rate=0.1, batch=8), model, CPU)
+        with pytest.raises(DataError, match=rf"old\.pt: holds a network of {told}.*--deep-supervision"):
+            student.start_from(tmp_path / "old.pt")
+
+
+def test_a_run_may_go_on_in_fp16_and_come_back(easy, learner):
+    student = learner()
+    for precision in ("fp16", "fp32"):
+        student.learn(*easy[1], progress=0.5)
+        other = learner(precision=precision)
+        other.restore(student.weights(), student.state())
+        student = other
+    student.learn(*easy[1], progress=0.5)
+    assert student.step == 3
+
+
+@pytest.mark.parametrize(("asked", "then"), [(None, 2), (4, 4)])
+def test_micro_batches_are_those_of_the_run_unless_others_are_asked_for(learner, asked, then):
+    state = learner(micro_batch=2).state()
+    student = learner(micro_batch=asked)
+    student.restore(student.weights(), state)
+    assert student.gradients.micro == then
+
+
+@pytest.mark.parametrize("micro", [8, 3])
+def test_a_class_is_missed_only_where_it_is(easy, learner, micro):
+    student = learner(micro_batch=micro, rate=1e-9)
+    torch.nn.init.constant_(student.network.head.weight, 0.0)
+    student.network.head.bias.data = torch.tensor([9.0, 0.0, 0.0])  # nothing but background
+    masks = easy[1][1].clamp(max=1)
+    masks[:-1] = 0
+    student.learn(easy[1][0], masks.flip(0) if micro == 8 else masks, progress=0.5)
+    assert student.unpredicted() == [1]
+    assert student.unpredicted() == []

@@ -1,14 +1,16 @@
 """How runs end, and what they say on the way."""
 
+import json
 import signal
 
 import numpy as np
 import pytest
 import torch
 
-from patchseg.errors import Interrupted
+from patchseg.errors import Interrupted, UsageError
 from patchseg.parameters import AugmentParameters
 from patchseg.progress import Progress
+from patchseg.training.average import decay_for
 from patchseg.training.record import read_metrics
 from patchseg.training.schedule import LAST
 
@@ -85,6 +87,14 @@ def test_the_schedule_of_plateaus_lowers_its_rate_before_it_ends(tmp_path, run_t
     assert rates(tmp_path)[-1][0] < 60 * 20
 
 
+def test_a_time_that_is_over_before_two_steps_could_be_measured_ends_the_run(tmp_path, run_training):
+    def give_up():
+        raise AssertionError("the run does not end")
+
+    run_training(tmp_path, time=1e-6, progress=Told({10: give_up}))
+    assert saved(tmp_path)["training"]["step"] == saved(tmp_path)["training"]["total"] == 3
+
+
 EVERYTHING = {
     "ema": 0.9, "patience": 2, "schedule": "plateau", "micro_batch": 2, "loss": "0.5*ce+focal", "warm_up": 0.2,
     "optimizer": "radam", "centred": 0.4, "class_weights": "balanced", "epochs": 8, "epoch_steps": 6, "rate": 0.0005,
@@ -144,7 +154,7 @@ def test_a_class_that_is_never_predicted_is_named_once(tmp_path, write_patches, 
         tmp_path, file=write_patches(tmp_path / "p.h5", images, masks), steps=500, epoch_steps=100, loss="ce",
         ema=0.0, centred=0.0, progress=told,
     )  # fmt: skip
-    assert told.that("has not been predicted").startswith("class 1 has not been predicted anywhere")
+    assert told.that("has not been predicted").startswith("class 1 has not been predicted in any patch")
 
 
 def test_the_plan_is_told_with_its_reasons_and_where_the_patches_are(tmp_path, run_training):
@@ -157,8 +167,16 @@ def test_the_plan_is_told_with_its_reasons_and_where_the_patches_are(tmp_path, r
 
 def test_without_a_validation_region_it_is_said_what_is_saved(tmp_path, write_patches, noise, run_training):
     told = Told()
-    run_training(tmp_path, file=write_patches(tmp_path / "p.h5", *noise(8, side=16)), steps=2, progress=told)
+    file = write_patches(tmp_path / "p.h5", *noise(8, side=16))
+    run_training(tmp_path, file=file, steps=2, patience=1, progress=told)
     assert told.that("no image is kept for validation").endswith("whatever they are worth")
+    assert told.that("--patience changes nothing")
+
+
+def test_a_schedule_of_plateaus_without_patience_is_refused(tmp_path, run_training):
+    with pytest.raises(UsageError, match="nothing says how many; give --patience"):
+        run_training(tmp_path, schedule="plateau")
+    assert not list(tmp_path.iterdir())
 
 
 def test_memory_that_runs_out_is_recorded_as_another_recipe(tmp_path, run_training, monkeypatch):
@@ -177,3 +195,24 @@ def test_memory_that_runs_out_is_recorded_as_another_recipe(tmp_path, run_traini
     assert "micro-batches of 2" in told.that("memory has run out")
     assert saved(tmp_path)["parameters"]["train.micro_batch"] == {"value": 2, "source": "memory ran out"}
     assert saved(tmp_path)["training"]["micro"] == 2
+    run_training(tmp_path, steps=4, resume=True)
+    kept = json.loads((tmp_path / "runs/run/parameters.effective.json").read_text())
+    assert kept["train.micro_batch"] == {"value": 2, "source": "memory ran out"}
+
+
+def test_other_micro_batches_are_taken_and_told(tmp_path, run_training):
+    with pytest.raises(Interrupted):
+        run_training(tmp_path, progress=Told({3: lambda: signal.raise_signal(signal.SIGINT)}))
+    told = Told()
+    run_training(tmp_path, micro_batch=1, resume=True, progress=told)
+    assert told.that("micro-batches of 1 instead of 4").startswith("  with")
+    assert saved(tmp_path)["training"]["micro"] == 1
+
+
+def test_a_run_that_is_stopped_while_it_is_measured_still_averages_by_its_steps(tmp_path, run_training):
+    with pytest.raises(Interrupted):
+        run_training(tmp_path, time=2.0, progress=Told({3: lambda: signal.raise_signal(signal.SIGINT)}))
+    run_training(tmp_path, time=2.0, resume=True)
+    state = saved(tmp_path)["training"]
+    assert state["ema"] == decay_for(state["total"]) < 0.999
+    assert saved(tmp_path)["parameters"]["train.ema"] == {"value": state["ema"], "source": "plan"}

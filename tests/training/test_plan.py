@@ -29,6 +29,20 @@ def test_what_is_set_is_neither_chosen_nor_ignored():
     assert (chosen["model.norm"], chosen["train.rate"]) == ("group", 0.002)
 
 
+@pytest.mark.parametrize(
+    ("processes", "set_by_hand", "norm"),
+    [(4, {}, "batch"), (8, {}, "group"), (1, {"micro_batch": 2}, "group"), (2, {"micro_batch": 4}, "batch")],
+)
+def test_the_norm_suits_the_patches_that_are_seen_at_once(processes, set_by_hand, norm):
+    assert values(SMALL._replace(device="cuda", processes=processes), **set_by_hand)["model.norm"] == norm
+
+
+@pytest.mark.parametrize(("steps", "seen"), [(1, "1 of 1 step"), (200, "10 of 200 steps"), (5000, "100 of 5000 steps")])
+def test_the_reason_for_the_average_says_how_much_it_remembers(steps, seen):
+    (choice,) = [c for c in plan(SMALL, ModelParameters(), TrainParameters(steps=steps)) if c.key == "train.ema"]
+    assert choice.reason == f"averages about {seen}"
+
+
 def test_sgd_has_its_own_rate_and_schedule():
     chosen = values(optimizer="sgd")
     assert (chosen["train.rate"], chosen["train.schedule"]) == (0.01, "poly")

@@ -11,8 +11,11 @@ import pytest
 import torch
 
 import patchseg
+from patchseg.inference.predictor import Predictor
 from patchseg.models.checkpoint import load
+from patchseg.patches.store import PatchFile
 from patchseg.training.record import read_metrics
+from patchseg.training.validate import validate
 
 SECONDS = 120  # until processes that should have come far enough are given up
 
@@ -30,9 +33,9 @@ def launch(patches, tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     begun = []
 
-    def launch(folder, processes, *more):
+    def launch(folder, processes, *more, file=patches):
         folder.mkdir(exist_ok=True)
-        words = ["-m", "patchseg", "train", patches, *(w for pair in SETTINGS.items() for w in pair), *more]
+        words = ["-m", "patchseg", "train", file, *(w for pair in SETTINGS.items() for w in pair), *more]
         if processes > 1:
             runner = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
             words = [*runner, *words]
@@ -74,6 +77,19 @@ def test_two_processes_have_the_losses_and_scores_of_one(launch, tmp_path):
         torch.testing.assert_close(states[0].weights[weight], states[1].weights[weight], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_all_processes_validate_the_network_that_is_saved(launch, tmp_path, write_patches, noise, decay):
+    regions = [(image, mask) for image, mask in zip(*noise(4, side=24, seed=1), strict=True)]
+    path = write_patches(tmp_path / "p.h5", *noise(12, side=16), regions)
+    # Each process has statistics of its own in batch norm.
+    code, _, told = ended(launch(tmp_path / "run", 2, "-e", "3", "--norm", "batch", "--ema", decay, file=path))
+    assert code == 0, told
+    network = load(tmp_path / "run/checkpoints/run/last.pt").network()
+    with PatchFile(path) as file:
+        found = validate(file, Predictor(network, torch.device("cpu"), "fp32"))
+    assert read_metrics(tmp_path / "run/runs/run")[-1]["loss/val"] == pytest.approx(found.loss, rel=1e-6)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(launch, tmp_path):
     code, _, told = ended(launch(tmp_path / "odd", 2, "-b", "5"))
     assert code != 0
@@ -105,3 +121,28 @@ def test_a_killed_process_ends_the_run_with_a_message_and_its_checkpoint_stays(l
     assert "go on with --resume" in told
     assert load(tmp_path / "run/checkpoints/run/last.pt").training["step"] >= 20
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
+def test_processes_that_are_stopped_leave_one_checkpoint_with_the_loss_of_all(launch, tmp_path):
+    lengths = "--epochs", "3", "--epoch-steps", "50"
+    code, _, told = ended(launch(tmp_path / "straight", 2, *lengths))
+    assert code == 0, told
+    process = launch(tmp_path / "run", 2, *lengths)
+    until = time.monotonic() + SECONDS
+    while not read_metrics(tmp_path / "run/runs/run"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    os.kill(children(process)[1], signal.SIGTERM)
+    told = ended(process)[2]
+    assert "saved checkpoints/run/last.pt, go on with --resume" in told
+    assert "Error:" not in told.split("ChildFailedError")[0]
+    state = load(tmp_path / "run/checkpoints/run/last.pt").training
+    assert state["step"] % 20 == 0
+    assert state["loss_count"] == state["step"] % 50
+    assert not list(tmp_path.rglob("*.part"))
+    code, _, told = ended(launch(tmp_path / "run", 2, *lengths, "--resume"))
+    assert code == 0, told
+    straight, run = (read_metrics(tmp_path / name / "runs/run") for name in ("straight", "run"))
+    assert [line["loss/train"] for line in run] == pytest.approx([line["loss/train"] for line in straight], rel=1e-6)
