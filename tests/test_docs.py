@@ -76,7 +76,7 @@ def test_pictures_are_light_and_all_shown():
     shown = {
         (page.parent / target).resolve() for page in PAGES for target in links(page) if "#" not in target
     }
-    assert {path.name for path in pictures} == {"patches.png", "result.png", "report.png"}
+    assert {path.name for path in pictures} == {"patches.png", "augmented.png", "result.png", "report.png"}
     for path in pictures:
         assert path.stat().st_size < 300_000
         assert path.resolve() in shown, f"{path.name} is on no page"

@@ -56,7 +56,9 @@ class AugmentParameters(Section):
     """How patches are varied while the network learns; what is left out is as `strength` has it."""
 
     section: ClassVar[str] = "augment"
-    strength: Strength = setting("none", "how much patches are varied")
+    strength: Strength | None = setting(
+        None, "how much patches are varied [auto: light, standard for runs of several passes]"
+    )
     flips: Flips | None = setting(None, "flips, each of those allowed half of the time [auto: by strength]")
     turns: bool | None = setting(None, "quarter turns [auto: by strength]")
     rotation: float | None = share("share of patches turned by any angle [auto: by strength]")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from patchseg.models.unet import levels_for, receptive_field
-from patchseg.parameters import ModelParameters, TrainParameters
+from patchseg.parameters import AugmentParameters, ModelParameters, TrainParameters
 from patchseg.progress import counted
 from patchseg.section import Section
 from patchseg.training.average import decay_for
@@ -16,6 +16,12 @@ from patchseg.training.optimizers import rate_for
 S = TypeVar("S", bound=Section)
 
 _RARE = 0.25  # of the patches that hold a class, below which patches are drawn for the classes
+_MANY = 3.0  # passes over the patches from which more variation pays
+_SPEED = {
+    "cpu": 100.0,
+    "mps": 500.0,
+    "cuda": 4000.0,
+}  # patches of 96 x 96 a second, roughly, where time decides
 
 
 class Facts(NamedTuple):
@@ -50,13 +56,16 @@ class Choice(NamedTuple):
     reason: str
 
 
-def plan(facts: Facts, model: ModelParameters, train: TrainParameters) -> list[Choice]:
-    """Choose what is None in two sections.
+def plan(
+    facts: Facts, model: ModelParameters, train: TrainParameters, augment: AugmentParameters
+) -> list[Choice]:
+    """Choose what is None in three sections.
 
     Args:
         facts: Of patches and device.
         model: The network, as far as it is set.
         train: How it learns, as far as that is set.
+        augment: How patches are varied, as far as that is set.
 
     Returns:
         The choices, in the order in which one rests on the other.
@@ -101,7 +110,24 @@ def plan(facts: Facts, model: ModelParameters, train: TrainParameters) -> list[C
         "until the steps are known" if steps is None
         else f"averages about {min(steps, round(1 / (1 - decay)))} of {counted(steps, 'step')}",
     )  # fmt: skip
+    passes = passes_of(facts, train, batch, steps)
+    choose(
+        augment, "strength", "standard" if passes >= _MANY else "light",
+        f"about {passes:.2g} passes over the patches are " + ("many" if passes >= _MANY else "few: there is no time for more"),
+    )  # fmt: skip
     return chosen
+
+
+def passes_of(facts: Facts, train: TrainParameters, batch: int, steps: int | None) -> float:
+    """Return how often each patch is seen, roughly where the time of the run decides it.
+
+    >>> passes_of(Facts(96, 1000, (1.0,), "cpu"), TrainParameters(time=60.0), 4, None)
+    6.0
+    """
+    if steps is not None:
+        return steps * batch / facts.patches
+    assert train.time is not None
+    return train.time * _SPEED[facts.device] * (96 / facts.patch) ** 2 / facts.patches
 
 
 def steps_of(train: TrainParameters, batch: int, patches: int) -> int | None:

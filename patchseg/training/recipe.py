@@ -77,7 +77,7 @@ STRENGTHS: dict[str, Recipe] = {
 
 
 def recipe_of(settings: AugmentParameters) -> Recipe:
-    """Return what a strength and the switches beside it mean.
+    """Return what a strength (none where none is set) and the switches beside it mean.
 
     >>> recipe_of(AugmentParameters(strength="light", noise=0.5)).noise
     0.5
@@ -87,5 +87,6 @@ def recipe_of(settings: AugmentParameters) -> Recipe:
     known = {field.name for field in fields(Recipe)}
     given = settings.model_dump(exclude_none=True)
     return replace(
-        STRENGTHS[settings.strength], **{name: value for name, value in given.items() if name in known}
+        STRENGTHS[settings.strength or "none"],
+        **{name: value for name, value in given.items() if name in known},
     )

@@ -38,7 +38,7 @@ def augment(
 
     Args:
         patches: What `prepare` wrote.
-        parameters: How patches are varied.
+        parameters: How patches are varied; at strength standard where none is set.
         output: The picture, a PNG.
         seed: Of the choice of patches and of the variations.
         overwrite: Whether an existing picture may be replaced.
@@ -51,7 +51,11 @@ def augment(
         UsageError: The picture exists, or cannot be written.
         DataError: The patches file cannot be used.
     """
-    output, progress = Path(output), progress or Progress()
+    output, progress, parameters = (
+        Path(output),
+        progress or Progress(),
+        parameters.planned(strength="standard"),
+    )
     if output.suffix != ".png":
         raise UsageError(f"{output}: is no name of a PNG; give one that ends in .png")
     refuse_existing([output], overwrite=overwrite)

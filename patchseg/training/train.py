@@ -94,8 +94,9 @@ def _begun(
     threads = devices.set_threads(parameters.threads)
     if parameters.weights and not before:
         model = model.planned(**shape_of(Path(parameters.weights)))
-    choices = plan(_facts(file, device.type), model, parameters)
+    choices = plan(_facts(file, device.type), model, parameters, augment)
     parameters, model = filled(parameters, choices), filled(model, choices)
+    augment = filled(augment, choices)
     assert parameters.batch is not None
     assert parameters.centred is not None
     _require_shares(parameters.batch)

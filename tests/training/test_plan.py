@@ -1,19 +1,23 @@
 import pytest
 
-from patchseg.parameters import ModelParameters, TrainParameters
+from patchseg.parameters import AugmentParameters, ModelParameters, TrainParameters
 from patchseg.training.plan import Facts, filled, plan, steps_of
 
 SMALL = Facts(patch=96, patches=1000, shares=(1.0, 0.8, 0.5), device="cpu")
 
 
 def values(facts=SMALL, model=None, **train):
-    return {c.key: c.value for c in plan(facts, model or ModelParameters(), TrainParameters(**train))}
+    return {
+        c.key: c.value
+        for c in plan(facts, model or ModelParameters(), TrainParameters(**train), AugmentParameters())
+    }
 
 
 def test_the_plan_of_a_small_set_without_a_gpu_is_as_by_hand():
     assert values(epochs=10) == {
         "model.levels": 4, "model.width": 8, "train.batch": 4, "model.norm": "batch", "train.rate": 0.004,
         "train.schedule": "onecycle", "train.centred": 0.0, "train.ema": 1 - 50 / 2500,
+        "augment.strength": "standard",
     }  # fmt: skip
 
 
@@ -37,9 +41,15 @@ def test_the_norm_suits_the_patches_that_are_seen_at_once(processes, set_by_hand
     assert values(SMALL._replace(device="cuda", processes=processes), **set_by_hand)["model.norm"] == norm
 
 
-@pytest.mark.parametrize(("steps", "seen"), [(1, "1 of 1 step"), (200, "10 of 200 steps"), (5000, "100 of 5000 steps")])
+@pytest.mark.parametrize(
+    ("steps", "seen"), [(1, "1 of 1 step"), (200, "10 of 200 steps"), (5000, "100 of 5000 steps")]
+)
 def test_the_reason_for_the_average_says_how_much_it_remembers(steps, seen):
-    (choice,) = [c for c in plan(SMALL, ModelParameters(), TrainParameters(steps=steps)) if c.key == "train.ema"]
+    (choice,) = [
+        c
+        for c in plan(SMALL, ModelParameters(), TrainParameters(steps=steps), AugmentParameters())
+        if c.key == "train.ema"
+    ]
     assert choice.reason == f"averages about {seen}"
 
 
@@ -62,6 +72,19 @@ def test_the_average_is_as_long_as_the_run_allows_and_open_while_time_decides():
 
 
 @pytest.mark.parametrize(
+    ("settings", "strength"),
+    [
+        ({"steps": 749}, "light"),  # of 4 patches, of which there are 1000
+        ({"steps": 750}, "standard"),
+        ({"time": 20.0}, "light"),
+        ({"time": 300.0}, "standard"),
+    ],
+)
+def test_patches_are_varied_more_in_runs_that_see_them_often(settings, strength):
+    assert values(**settings)["augment.strength"] == strength
+
+
+@pytest.mark.parametrize(
     ("settings", "steps"),
     [({"epochs": 3}, 750), ({"steps": 7}, 7), ({"time": 5.0}, None), ({"epochs": 3, "epoch_steps": 10}, 30)],
 )
@@ -70,10 +93,11 @@ def test_the_length_of_a_run_is_known_beforehand_but_for_a_time(settings, steps)
 
 
 def test_every_choice_has_a_reason_and_fills_its_field():
-    model, train = ModelParameters(), TrainParameters()
-    choices = plan(SMALL, model, train)
+    model, train, augment = ModelParameters(), TrainParameters(), AugmentParameters()
+    choices = plan(SMALL, model, train, augment)
     assert all(len(choice.reason) > 5 for choice in choices)
     model, train = filled(model, choices), filled(train, choices)
-    assert {model.source("width"), train.source("rate")} == {"plan"}
-    assert plan(SMALL, model, train) == []
+    augment = filled(augment, choices)
+    assert {model.source("width"), train.source("rate"), augment.source("strength")} == {"plan"}
+    assert plan(SMALL, model, train, augment) == []
     assert train.epochs == 100

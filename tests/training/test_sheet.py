@@ -35,7 +35,7 @@ def shown(tmp_path, write_patches):
     def show(images, masks, *, seed=0, progress=None, **switches):
         path, side = write_patches(tmp_path / "p.h5", images, masks), masks.shape[1]
         output = augment(
-            path, parameters=AugmentParameters(**switches), output=tmp_path / "sheets/sheet.png", seed=seed,
+            path, parameters=AugmentParameters(**{"strength": "none"} | switches), output=tmp_path / "sheets/sheet.png", seed=seed,
             overwrite=True, progress=progress,
         )  # fmt: skip
         with Image.open(output) as image:
@@ -150,3 +150,14 @@ def test_an_existing_picture_stays(tmp_path, noise, write_patches):
     assert output.read_bytes() == b"mine"
     augment(path, output=output, overwrite=True)
     assert output.read_bytes()[1:4] == b"PNG"
+
+
+def test_where_no_strength_is_set_standard_is_shown(tmp_path, write_patches, noise):
+    told = Said()
+    path = write_patches(tmp_path / "p.h5", *noise(6))
+    sheets = [
+        augment(path, parameters=parameters, output=tmp_path / f"{name}.png", progress=told).read_bytes()
+        for name, parameters in (("a", AugmentParameters()), ("b", AugmentParameters(strength="standard")))
+    ]
+    assert sheets[0] == sheets[1]
+    assert "at strength standard" in told.lines[0]
