@@ -51,5 +51,6 @@ class Average:
 
 def _tensors(network: nn.Module) -> dict[bool, list[Tensor]]:
     """Return what a network holds: weights and statistics, and under False its counters."""
-    tensors = [*(parameter.data for parameter in network.parameters()), *network.buffers()]
+    # Parameters, not their data: that is another tensor once the network has changed its layout in memory.
+    tensors: list[Tensor] = [*network.parameters(), *network.buffers()]
     return {real: [each for each in tensors if each.is_floating_point() is real] for real in (True, False)}
