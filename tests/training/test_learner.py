@@ -187,7 +187,10 @@ def test_weights_of_a_network_with_other_heads_are_refused_with_their_cure(easy,
     old = torch.load(straight / "checkpoints/run/best.pt", weights_only=True)
     del old["model"]["deep_supervision"]  # as those that were written before there was any
     torch.save(old, tmp_path / "old.pt")
-    for width, deep, told in ((8, False, "width 4, the run has width 8"), (4, True, "deep_supervision False, the run has deep_supervision True")):
+    for width, deep, told in (
+        (8, False, "width 4, the run has width 8"),
+        (4, True, "deep_supervision False, the run has deep_supervision True"),
+    ):
         model = ModelParameters(width=width, levels=2, norm="batch", deep_supervision=deep)
         student = Learner.of(easy[0], TrainParameters(rate=0.1, batch=8), model, CPU)
         with pytest.raises(DataError, match=rf"old\.pt: holds a network of {told}.*--deep-supervision"):

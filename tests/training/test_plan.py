@@ -37,9 +37,13 @@ def test_the_norm_suits_the_patches_that_are_seen_at_once(processes, set_by_hand
     assert values(SMALL._replace(device="cuda", processes=processes), **set_by_hand)["model.norm"] == norm
 
 
-@pytest.mark.parametrize(("steps", "seen"), [(1, "1 of 1 step"), (200, "10 of 200 steps"), (5000, "100 of 5000 steps")])
+@pytest.mark.parametrize(
+    ("steps", "seen"), [(1, "1 of 1 step"), (200, "10 of 200 steps"), (5000, "100 of 5000 steps")]
+)
 def test_the_reason_for_the_average_says_how_much_it_remembers(steps, seen):
-    (choice,) = [c for c in plan(SMALL, ModelParameters(), TrainParameters(steps=steps)) if c.key == "train.ema"]
+    (choice,) = [
+        c for c in plan(SMALL, ModelParameters(), TrainParameters(steps=steps)) if c.key == "train.ema"
+    ]
     assert choice.reason == f"averages about {seen}"
 
 

@@ -82,7 +82,9 @@ def test_all_processes_validate_the_network_that_is_saved(launch, tmp_path, writ
     regions = [(image, mask) for image, mask in zip(*noise(4, side=24, seed=1), strict=True)]
     path = write_patches(tmp_path / "p.h5", *noise(12, side=16), regions)
     # Each process has statistics of its own in batch norm.
-    code, _, told = ended(launch(tmp_path / "run", 2, "-e", "3", "--norm", "batch", "--ema", decay, file=path))
+    code, _, told = ended(
+        launch(tmp_path / "run", 2, "-e", "3", "--norm", "batch", "--ema", decay, file=path)
+    )
     assert code == 0, told
     network = load(tmp_path / "run/checkpoints/run/last.pt").network()
     with PatchFile(path) as file:
@@ -145,4 +147,6 @@ def test_processes_that_are_stopped_leave_one_checkpoint_with_the_loss_of_all(la
     code, _, told = ended(launch(tmp_path / "run", 2, *lengths, "--resume"))
     assert code == 0, told
     straight, run = (read_metrics(tmp_path / name / "runs/run") for name in ("straight", "run"))
-    assert [line["loss/train"] for line in run] == pytest.approx([line["loss/train"] for line in straight], rel=1e-6)
+    assert [line["loss/train"] for line in run] == pytest.approx(
+        [line["loss/train"] for line in straight], rel=1e-6
+    )
