@@ -52,6 +52,7 @@ class Average:
 
 def _real_and_counters(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Return the tensors of a network that can be averaged, and the whole numbers."""
-    tensors = [*network.parameters(), *network.buffers()]
+    # Parameters, not their data: that is another tensor once the network has changed its layout in memory.
+    tensors: list[Tensor] = [*network.parameters(), *network.buffers()]
     real = [tensor for tensor in tensors if tensor.is_floating_point()]
     return real, [tensor for tensor in tensors if not tensor.is_floating_point()]

@@ -97,7 +97,8 @@ def recalled(section: S, checkpoint: Checkpoint) -> S:
     began = {name: checkpoint.parameters[f"{section.section}.{name}"] for name in now if name not in _FREE}
     then = {name: entry["value"] for name, entry in began.items()}
     for name, value in then.items():
-        if now[name] != value and section.source(name) not in ("default", "plan"):
+        left_to_plan = now[name] is None and began[name]["source"] == "plan"
+        if now[name] != value and section.source(name) not in ("default", "plan") and not left_to_plan:
             raise UsageError(
                 f"{section.section}.{name}: the run began with {value}, now it is {now[name]}; "
                 "leave it out to go on, or start a run of another --name"

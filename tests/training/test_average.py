@@ -59,3 +59,14 @@ def test_the_decay_rises_to_its_highest_and_depends_on_the_length_of_the_run():
     assert course == sorted(course)
     assert course[-1] == 0.99
     assert [decay_for(steps) for steps in (1, 1000, 50_000)] == [0.9, 0.95, 0.999]
+
+
+def test_networks_that_change_their_layout_in_memory_are_averaged_on(network):
+    average = Average(network, 0.5)
+    for step, value in enumerate((8.0, 4.0)):
+        nn.init.constant_(network[0].weight, value)
+        average.update(step)
+        assert average.network[0].weight.unique().item() == (8, 6)[step]
+        for either in (network, average.network):
+            either.to(memory_format=torch.channels_last)
+            either.to(memory_format=torch.contiguous_format)

@@ -200,6 +200,13 @@ def test_memory_that_runs_out_is_recorded_as_another_recipe(tmp_path, run_traini
     assert kept["train.micro_batch"] == {"value": 2, "source": "memory ran out"}
 
 
+def test_a_run_goes_on_with_a_null_where_it_planned(tmp_path, run_training):
+    for resume in (False, True):
+        run_training(tmp_path, steps=2, ema=None, schedule=None, resume=resume)
+    with pytest.raises(UsageError, match=r"train\.steps: the run began with 2, now it is None"):
+        run_training(tmp_path, steps=None, resume=True)
+
+
 def test_other_micro_batches_are_taken_and_told(tmp_path, run_training):
     with pytest.raises(Interrupted):
         run_training(tmp_path, progress=Told({3: lambda: signal.raise_signal(signal.SIGINT)}))
