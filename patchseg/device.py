@@ -23,6 +23,7 @@ _TILE_BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError, RuntimeError)
 # What torch says in a plain RuntimeError: on the CPU, on MPS, and on a GPU that another process has filled.
 _SAYING_SO = ("can't allocate memory", "out of memory")
+_LOST = ("connection", "peer", "nccl", "gloo", "timed out", "socket")
 _SEEDS = 2**63  # torch takes no more; a seed of 12 digits gives more with its steps
 
 
@@ -142,8 +143,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_bytes(device: torch.device) -> tuple[int, int]:
-    """Return the bytes that are free on the device, and in the host's memory; the CPU's are the same."""
-    host = _free_in_host()
+    """Return the bytes that are free for this process on the device, and in the host's memory; the CPU's are the same."""
+    host = _free_in_host() // ranks()
     return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host), host
 
 
@@ -218,10 +219,15 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or ranks() > 1:
         yield
         return
-    on_gpus = torch.cuda.is_available()
-    if on_gpus:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if on_gpus else "gloo")
+    gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+    if gpus and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > gpus:
+        raise UsageError(
+            f"torchrun has started {os.environ['LOCAL_WORLD_SIZE']} processes, but there are {gpus} GPUs; "
+            f"give --nproc-per-node {gpus}"
+        )
+    if gpus:
+        torch.cuda.set_device(local)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
     try:
         yield
     finally:
@@ -281,8 +287,9 @@ def lost_processes(cure: str) -> Iterator[None]:
     """Turn what is raised when another process of a run is gone into a `PatchsegError` with a cure."""
     try:
         yield
-    except (RuntimeError, distributed.DistBackendError) as error:
-        if ranks() == 1 or is_out_of_memory(error):
+    except RuntimeError as error:  # as gloo and NCCL raise
+        text = str(error).lower()
+        if ranks() == 1 or not any(sign in text for sign in _LOST):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise PatchsegError(f"another process of the run is gone ({first}); {cure}") from error

@@ -31,7 +31,7 @@ def loss(value: str) -> str:
 Losses = Annotated[str, AfterValidator(loss)]
 
 
-def share(help: str) -> Any:
+def share_setting(help: str) -> Any:
     """Return a setting that is a share, 0 to 1, or left to a plan."""
     return setting(None, help, ge=0, le=1)
 
@@ -61,24 +61,24 @@ class AugmentParameters(Section):
     )
     flips: Flips | None = setting(None, "flips, each of those allowed half of the time [auto: by strength]")
     turns: bool | None = setting(None, "quarter turns [auto: by strength]")
-    rotation: float | None = share("share of patches turned by any angle [auto: by strength]")
+    rotation: float | None = share_setting("share of patches turned by any angle [auto: by strength]")
     degrees: float = setting(180.0, "largest such angle; less where up is up", ge=0, le=180)
-    scale: float | None = share("share scaled to 0.7 to 1.4 of their size [auto: by strength]")
-    shear: float | None = share("share sheared by up to 10 degrees [auto: by strength]")
-    shift: float | None = share("share shifted by up to a tenth of a patch [auto: by strength]")
-    elastic: float | None = share("share bent by smooth random displacements [auto: by strength]")
-    brightness: float | None = share("share made brighter or darker [auto: by strength]")
-    contrast: float | None = share("share with more or less contrast [auto: by strength]")
-    gamma: float | None = share("share with a gamma of 0.7 to 1.5 [auto: by strength]")
-    noise: float | None = share("share with Gaussian noise [auto: by strength]")
-    blur: float | None = share("share blurred [auto: by strength]")
-    low_resolution: float | None = share(
+    scale: float | None = share_setting("share scaled to 0.7 to 1.4 of their size [auto: by strength]")
+    shear: float | None = share_setting("share sheared by up to 10 degrees [auto: by strength]")
+    shift: float | None = share_setting("share shifted by up to a tenth of a patch [auto: by strength]")
+    elastic: float | None = share_setting("share bent by smooth random displacements [auto: by strength]")
+    brightness: float | None = share_setting("share made brighter or darker [auto: by strength]")
+    contrast: float | None = share_setting("share with more or less contrast [auto: by strength]")
+    gamma: float | None = share_setting("share with a gamma of 0.7 to 1.5 [auto: by strength]")
+    noise: float | None = share_setting("share with Gaussian noise [auto: by strength]")
+    blur: float | None = share_setting("share blurred [auto: by strength]")
+    low_resolution: float | None = share_setting(
         "share shown as if taken at 0.5 to 1 of the resolution [auto: by strength]"
     )
-    color: float | None = share("share of RGB patches with other hue, saturation [auto: by strength]")
-    drop_channel: float | None = share("share that lose one of several channels [auto: by strength]")
-    cutout: float | None = share("share in which rectangles are blanked [auto: by strength]")
-    cutmix: float | None = share(
+    color: float | None = share_setting("share of RGB patches with other hue, saturation [auto: by strength]")
+    drop_channel: float | None = share_setting("share that lose one of several channels [auto: by strength]")
+    cutout: float | None = share_setting("share in which rectangles are blanked [auto: by strength]")
+    cutmix: float | None = share_setting(
         "share that get a rectangle, mask included, of another patch [auto: by strength]"
     )
 
@@ -105,7 +105,7 @@ class TrainParameters(Section):
         ge=1,
     )
     keep: Keep = setting("auto", "where the patches are kept [auto: device, memory or file, as they fit]")
-    centred: float | None = share(
+    centred: float | None = share_setting(
         "share of a batch drawn for its classes, each as often, and centred on them [auto: by the data]"
     )
     rate: float | None = setting(
@@ -125,14 +125,16 @@ class TrainParameters(Section):
     momentum: float = setting(0.9, "momentum of sgd (Nesterov's) and rmsprop", ge=0, lt=1)
     weight_decay: float = setting(0.01, "weight decay, of all weights but norms and biases", ge=0)
     schedule: Schedule | None = setting(None, "course of the learning rate [auto: onecycle; sgd poly]")
-    warm_up: float | None = share("share of the run in which the rate rises [auto: onecycle 0.15, others 0]")
+    warm_up: float | None = share_setting(
+        "share of the run in which the rate rises [auto: onecycle 0.15, others 0]"
+    )
     patience: int | None = setting(
         None, "epochs without a better score after which the rate decays to its end [auto: never]", ge=1
     )
     on_stop: Literal["save", "anneal"] = setting(
         "save", "what the first Ctrl-C does: save and stop, or let the rate decay to its end first"
     )
-    ema: float | None = share(
+    ema: float | None = share_setting(
         "decay of the moving average of the weights that is validated and saved; 0 for none [auto: by the steps]"
     )
     clip: float = setting(5.0, "largest norm of the gradient; 0 for any", ge=0)

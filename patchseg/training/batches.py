@@ -123,14 +123,18 @@ class Batches:
     @cached_property
     def _spots(self) -> dict[int, Floats]:
         """Some pixels of the class in each patch that holds it, (n, 16, 2) row and column from the patch's middle."""
-        generator, spots = random(self._seed, _SPOTS), {}
-        for k, numbers in self._holders.items():
-            spots[k] = np.empty((len(numbers), _SPOT_COUNT, 2))
-            for place, number in enumerate(numbers):
-                mask = self._file.read_masks("train", int(number))
-                pixels = generator.choice(np.flatnonzero(mask == k), _SPOT_COUNT)
-                spots[k][place] = np.stack(np.divmod(pixels, mask.shape[1]), axis=1) - (len(mask) - 1) / 2
-        return spots
+        generator, found = (
+            random(self._seed, _SPOTS),
+            {k: [np.empty((0, _SPOT_COUNT, 2))] for k in self._holders},
+        )
+        for start in range(0, self.count, 256):
+            masks = self._file.read_masks("train", slice(start, start + 256))
+            middle = (masks.shape[1] - 1) / 2
+            for k, numbers in self._holders.items():
+                for mask in masks[numbers[(numbers >= start) & (numbers < start + 256)] - start]:
+                    pixels = generator.choice(np.flatnonzero(mask == k), _SPOT_COUNT)
+                    found[k].append(np.stack(np.divmod(pixels, mask.shape[1]), axis=1)[None] - middle)
+        return {k: np.concatenate(spots) for k, spots in found.items()}
 
     def _permutation(self, number: int) -> Numbers:
         known, order = self._order

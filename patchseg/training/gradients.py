@@ -1,7 +1,7 @@
 """A batch in, gradients out: precision, micro-batches, compilation, many processes, and what to do when memory runs out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from patchseg import device as devices
 from patchseg.parameters import Precision
-
-Loss = Callable[[Tensor | list[Tensor], Tensor, Tensor | None], Tensor]
+from patchseg.training.losses import SupervisedLoss
 
 
 @dataclass
@@ -28,7 +27,7 @@ class Gradients:
     """
 
     network: nn.Module
-    loss: Loss
+    loss: SupervisedLoss
     device: torch.device
     precision: Precision
     micro: int
@@ -47,6 +46,8 @@ class Gradients:
     def __call__(self, images: Tensor, masks: Tensor, class_weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Compute them; return the mean loss, a scalar, and the logits of the last micro-batch, (n, K, S, S).
 
+        A batch that fails and is tried again is seen twice by the running statistics of batch norm.
+
         Args:
             images: (B, C, S, S), on the device.
             masks: (B, S, S) uint8.
@@ -56,19 +57,22 @@ class Gradients:
             try:
                 result = self._whole(images, masks, class_weights)
             except devices.OUT_OF_MEMORY as error:
-                if devices.is_out_of_memory(error) and self.micro > 1 and devices.ranks() == 1:
-                    self._halve()
+                if devices.is_out_of_memory(error):
+                    if self.micro == 1 or devices.ranks() > 1:
+                        raise
+                    action = self._halve
                 elif self.compiled and not self._proven:
-                    self._give_up_compiling(error)
+                    action = partial(self._give_up_compiling, _first_line(error))
                 else:
                     raise
             except Exception as error:
                 if not self.compiled or self._proven:
                     raise
-                self._give_up_compiling(error)
+                action = partial(self._give_up_compiling, _first_line(error))
             else:
                 self._proven = True
                 return result
+            action()  # not before the error is let go, which holds all that the batch has made
 
     def _whole(self, images: Tensor, masks: Tensor, class_weights: Tensor | None) -> tuple[Tensor, Tensor]:
         for weight in self._weights:
@@ -94,7 +98,10 @@ class Gradients:
             "takes for another recipe"
         )
 
-    def _give_up_compiling(self, error: Exception) -> None:
+    def _give_up_compiling(self, error: str) -> None:
         self._forward, self.compiled = self._plain, False
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
-        self.notes.append(f"--compile: the network cannot be compiled here ({first}), so it runs as it is")
+        self.notes.append(f"--compile: the network cannot be compiled here ({error}), so it runs as it is")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]

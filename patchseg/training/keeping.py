@@ -53,7 +53,9 @@ def place_for(keep: Keep, size: int, on_device: int, in_memory: int) -> Place:
     """
     free = {"device": on_device, "memory": in_memory}
     if keep == "auto":
-        keep = "device" if size <= _SHARE * on_device else "memory" if size <= _SHARE * in_memory else "file"
+        # They pass through memory on their way to the device.
+        there = size <= _SHARE * on_device and size <= 2 * _SHARE * in_memory
+        keep = "device" if there else "memory" if size <= _SHARE * in_memory else "file"
     if keep == "file":
         return Place(keep, f"{megabytes(size)}, of which memory holds one batch and the next")
     return Place(keep, f"{megabytes(size)} of {megabytes(free[keep])} free")

@@ -17,7 +17,9 @@ from patchseg.training.learner import Learner
 from patchseg.training.record import Record
 from patchseg.training.validate import Validation, validate
 
-_AGREE = 20  # steps after which several processes ask each other whether to stop
+_AGREE = (
+    20  # steps after which the stop file is looked for, and several processes ask each other whether to stop
+)
 _SETTLED = 200  # steps after which a class that is never predicted is a reason to worry
 STOP = "stop"  # the file in runs/NAME that ends a run
 
@@ -64,6 +66,7 @@ class Run:
                     self._bar()
                 if ending or (asked and learner.settings.on_stop == "anneal"):
                     self._end_early()
+                    self._keep_wish()
                 elif asked and learner.step != budget.total:
                     self._leave()
         self.progress.stop()
@@ -72,7 +75,9 @@ class Run:
         """Tell whether an interrupt asks for an end, whether the stop file does, and whether the time is up."""
         if devices.ranks() > 1 and self.learner.step % _AGREE:
             return [False, False, False]
-        flags = interrupt.asked, self.stop.exists(), self.budget.exhausted
+        # To look for a file may take longer than a step where disks are far away.
+        stop = self.learner.step % _AGREE == 0 and self.stop.exists()
+        flags = interrupt.asked, stop, self.budget.exhausted
         return devices.agreed(self.learner.device, *flags)
 
     def _leave(self) -> None:
@@ -85,17 +90,25 @@ class Run:
     def _end_early(self) -> None:
         """Let the rate decay to its end, and the run end there."""
         learner, budget = self.learner, self.budget
-        if devices.rank() == 0:
-            self.stop.unlink(missing_ok=True)
         if learner.course.tail is not None or learner.step == budget.total:
             return
         done = budget.progress(learner.step)
         end = learner.course.end_early(learner.step, done, budget.tail_steps, budget.total)
         budget.shorten(end)
+        if learner.average is not None and learner.settings.source("ema") == "plan":
+            learner.average.decay = min(learner.average.decay, decay_for(end))
         self.progress.say(
             f"from here on the rate decays to its end; the run ends after {counted(end - learner.step, 'step')}"
         )
         self._bar()
+
+    def _keep_wish(self) -> None:
+        """Save that the run shall end, and only then take the stop file away: whatever comes, one of them tells."""
+        if self.stop.exists() or devices.ranks() > 1:
+            self.learner.share_loss()
+            if devices.rank() == 0:
+                self.keeper.save_last(self.learner, self.budget, {})
+                self.stop.unlink(missing_ok=True)
 
     def _measure(self) -> None:
         """Time the first steps: they say how long a run takes, or how many steps fit into its time."""

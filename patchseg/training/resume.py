@@ -94,7 +94,13 @@ def recalled(section: S, checkpoint: Checkpoint) -> S:
         UsageError: A value that was given now is another one than then.
     """
     now = section.model_dump(mode="json")
-    began = {name: checkpoint.parameters[f"{section.section}.{name}"] for name in now if name not in _FREE}
+    known = checkpoint.parameters
+    # What a later patchseg has added had its default then.
+    default = {
+        name: {"value": value, "source": "default"}
+        for name, value in type(section)().model_dump(mode="json").items()
+    }
+    began = {name: known.get(f"{section.section}.{name}", default[name]) for name in now if name not in _FREE}
     then = {name: entry["value"] for name, entry in began.items()}
     for name, value in then.items():
         left_to_plan = now[name] is None and began[name]["source"] == "plan"

@@ -118,6 +118,7 @@ def _begun(
     if before and parameters.micro_batch is None:
         record["train.micro_batch"] = before.parameters["train.micro_batch"]
     first = devices.rank() == 0
+    devices.told(None)  # all have read what they start from
     if first and not before:
         clear(*home)
     _tell_plan(learner, batches, budget, progress)

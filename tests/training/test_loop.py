@@ -55,7 +55,7 @@ def test_a_stop_file_ends_the_run_well_and_is_taken_away(tmp_path, run_training)
     stop = tmp_path / "runs/run/stop"
     told = Told({30: stop.touch})
     run_training(tmp_path, schedule="cosine", progress=told)
-    ended_early(tmp_path, 30, 50)  # an epoch is longer than a tenth of 30 steps
+    ended_early(tmp_path, 40, 60)  # it is looked for every 20 steps; an epoch is longer than a tenth of 40
     assert not stop.exists()
     assert told.that("decays to its end") == (
         "from here on the rate decays to its end; the run ends after 20 steps"
@@ -123,7 +123,7 @@ def test_an_early_end_that_is_interrupted_goes_on_bit_for_bit(tmp_path, run_trai
         folder = tmp_path / name
         at = {30: lambda folder=folder: (folder / "runs/run/stop").touch()}
         if name == "stopped":
-            at[37] = lambda: signal.raise_signal(signal.SIGINT)
+            at[47] = lambda: signal.raise_signal(signal.SIGINT)
             with pytest.raises(Interrupted):
                 run_training(folder, schedule="cosine", progress=Told(at))
             run_training(folder, schedule="cosine", resume=True)
@@ -223,3 +223,19 @@ def test_a_run_that_is_stopped_while_it_is_measured_still_averages_by_its_steps(
     state = saved(tmp_path)["training"]
     assert state["ema"] == decay_for(state["total"]) < 0.999
     assert saved(tmp_path)["parameters"]["train.ema"] == {"value": state["ema"], "source": "plan"}
+
+
+def test_a_wish_to_end_outlives_a_crash(tmp_path, run_training, differences):
+    straight, crashed = tmp_path / "straight", tmp_path / "crashed"
+
+    def crash():
+        raise ZeroDivisionError
+
+    run_training(straight, schedule="cosine", progress=Told({30: (straight / "runs/run/stop").touch}))
+    at = {30: (crashed / "runs/run/stop").touch, 45: crash}
+    with pytest.raises(ZeroDivisionError):
+        run_training(crashed, schedule="cosine", progress=Told(at))
+    assert not (crashed / "runs/run/stop").exists()
+    run_training(crashed, schedule="cosine", resume=True)
+    found = differences(saved(straight), saved(crashed))
+    assert [d for d in found if not d.endswith(("/source", "/seconds", "/spent"))] == []
