@@ -79,8 +79,9 @@ def resolve_precision(name: Precision, device: torch.device) -> Precision:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """Return the context in which a network runs at that precision."""
-    half = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, half, enabled=precision != "fp32")
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.float16 if precision == "fp16" else torch.bfloat16)
 
 
 def scaler(device: torch.device, precision: Precision) -> Any:

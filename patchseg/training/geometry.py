@@ -86,7 +86,9 @@ def grid_of(
     affine[:, :, :2] *= patch / window
     affine[:, :, 2] *= 2 / window
     theta = torch.from_numpy(affine.astype(np.float32)).to(device)
-    grid: Tensor = (_points(patch, device) @ theta.transpose(1, 2)).view(-1, patch, patch, 2)
+    along = _along(patch, device)[None, :, None]
+    across, down = along * theta[:, None, :, 0] + theta[:, None, :, 2], along * theta[:, None, :, 1]
+    grid = across[:, None] + down[:, :, None]
     bent = draws.hit("elastic", recipe.elastic)
     if bent.any():
         far = np.where(bent, draws.between("elastic_by", *_BEND), 0) * 2 * patch / window
@@ -98,11 +100,9 @@ def grid_of(
 
 
 @functools.lru_cache(maxsize=4)
-def _points(patch: int, device: torch.device) -> Tensor:
-    """Return the points of a patch from -1 to 1 as torch counts, (S * S, 3): x, y and 1."""
-    along = (2 * torch.arange(patch, device=device) + 1) / patch - 1
-    y, x = torch.meshgrid(along, along, indexing="ij")
-    return torch.stack([x, y, torch.ones_like(x)], dim=-1).flatten(0, 1)
+def _along(patch: int, device: torch.device) -> Tensor:
+    """Return the middles of the pixels along a side of the patch, from -1 to 1 as torch counts, (S,)."""
+    return (2 * torch.arange(patch, device=device) + 1) / patch - 1
 
 
 def _rotation(angle: Floats) -> Floats:

@@ -84,8 +84,9 @@ def fetching(file: PatchFile, keep: Keep, device: torch.device) -> Fetch:
         index = torch.from_numpy(numbers)
         if keep == "device":
             index = index.to(device)
-            return images[index], masks[index]
-        return _sent(images[index], masks[index], device)
+        # Whole patches are copied; by brackets, torch would look up each pixel.
+        taken = _selected(images, index), masks.index_select(0, index)
+        return taken if keep == "device" else _sent(*taken, device)
 
     return fetch
 
@@ -115,6 +116,12 @@ class Ahead:
 
     def _begin(self, step: int) -> Future[tuple[Batch, Any]]:
         return self._thread.submit(lambda: self._queue.run(lambda: self._make(step)))
+
+
+def _selected(images: Tensor, index: Tensor) -> Tensor:
+    # Of unsigned 16 bits torch knows little, but it can copy them.
+    plain = images.view(torch.int16) if images.dtype == torch.uint16 else images
+    return plain.index_select(0, index).view(images.dtype)
 
 
 def _from_file(file: PatchFile, numbers: NDArray[np.int64]) -> Batch:

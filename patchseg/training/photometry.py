@@ -154,31 +154,33 @@ def hue_and_saturation(hue: NDArray[np.float64], saturation: NDArray[np.float64]
     What differs from gray is turned around the gray axis by `hue` (Rodrigues' rotation), scaled by `saturation`, and freed
     of what that would add to the brightness.
     """
-    gray = np.ones((3, 1)) * _LUMA  # a colour's gray, in all three
-    axis = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    about = np.full((3, 3), 1 / 3)
     cos, sin = np.cos(hue)[:, None, None], np.sin(hue)[:, None, None]
-    turned = cos * np.eye(3) + sin * axis + (1 - cos) * about
-    away = np.eye(3) - gray
-    return np.asarray(gray + saturation[:, None, None] * (away @ turned @ away))
+    turned = cos * (_AWAY @ _AWAY) + sin * (_AWAY @ _AXIS @ _AWAY) + (1 - cos) * (_AWAY @ _GRAYS @ _AWAY)
+    return np.asarray(_GRAY + saturation[:, None, None] * turned)
 
 
-def gaussian(sigma: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+_GRAY = np.ones((3, 1)) * _LUMA  # a colour's gray, in all three
+_AWAY = np.eye(3) - _GRAY  # what differs from it
+_AXIS = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)  # the cross product with the gray axis
+_GRAYS = np.full((3, 3), 1 / 3)  # the projection on it
+
+
+def gaussian(sigma: NDArray[np.float64], side: int) -> NDArray[np.float32]:
     """Return blurs as matrices of a row of pixels, (n, S, S), 4 standard deviations wide; at the border the rest sums to 1.
 
     >>> gaussian(np.array([0.5]), 3).round(3)
     array([[[0.881, 0.119, 0.   ],
             [0.107, 0.787, 0.107],
-            [0.   , 0.119, 0.881]]])
+            [0.   , 0.119, 0.881]]], dtype=float32)
     """
     apart = np.arange(side) / sigma[:, None]
     # Farther off, weights would be too small for a processor to multiply them at its usual speed.
-    bell = np.exp(-0.5 * np.minimum(apart, 4) ** 2) * (apart <= 4)
+    bell = (np.exp(-0.5 * np.minimum(apart, 4) ** 2) * (apart <= 4)).astype(np.float32)
     weights = bell[:, np.abs(np.arange(side)[:, None] - np.arange(side))]
     return np.asarray(weights / weights.sum(axis=2, keepdims=True))
 
 
-def coarse(share: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+def coarse(share: NDArray[np.float64], side: int) -> NDArray[np.float32]:
     """Return how a row of pixels is seen at a share of its resolution, as matrices, (n, S, S).
 
     Coarse pixels are `1 / share` apart and hold the pixel at their middle; between them it is interpolated.
@@ -187,13 +189,13 @@ def coarse(share: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     array([[0.  , 1.  , 0.  , 0.  ],
            [0.  , 0.75, 0.  , 0.25],
            [0.  , 0.25, 0.  , 0.75],
-           [0.  , 0.  , 0.  , 1.  ]])
+           [0.  , 0.  , 0.  , 1.  ]], dtype=float32)
     """
     step = 1 / share[:, None]
     last = np.maximum(np.ceil(side / step - 0.5) - 1, 0)  # whose middle lies in the row
     at = np.clip((np.arange(side) + 0.5) / step - 0.5, 0, last)
     before = np.floor(at)
-    weight, matrix = at - before, np.zeros((len(step), side, side))
+    weight, matrix = at - before, np.zeros((len(step), side, side), np.float32)
     row, column = np.arange(len(step))[:, None], np.arange(side)
     for coarse_pixel, share_of_it in ((before, 1 - weight), (np.minimum(before + 1, last), weight)):
         seen = np.minimum((coarse_pixel + 0.5) * step, side - 1).astype(int)
@@ -206,12 +208,14 @@ def _deviation(part: Tensor, scale: Scale) -> Tensor:
 
     Where dim and bright images are one set, what a bright one hardly shows would drown a dim one.
     """
-    return torch.minimum(part.std(dim=(2, 3), keepdim=True, correction=0), scale.std)
+    away = part - part.mean(dim=(2, 3), keepdim=True)
+    # Ten times faster on the CPU than torch.std.
+    return torch.minimum(away.square_().mean(dim=(2, 3), keepdim=True).sqrt_(), scale.std)
 
 
-def _along_both(part: Tensor, matrix: NDArray[np.float64]) -> Tensor:
+def _along_both(part: Tensor, matrix: NDArray[np.float32]) -> Tensor:
     """Apply a matrix of each patch, (n, S, S), to its rows and to its columns."""
-    by = torch.from_numpy(matrix.astype(np.float32)).to(part.device)[:, None]
+    by = torch.from_numpy(matrix).to(part.device)[:, None]
     return by @ part @ by.transpose(2, 3)
 
 
