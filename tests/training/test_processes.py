@@ -125,6 +125,7 @@ def test_a_killed_process_ends_the_run_with_a_message_and_its_checkpoint_stays(l
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
 def test_processes_that_are_stopped_leave_one_checkpoint_with_the_loss_of_all(launch, tmp_path):
     lengths = "--epochs", "3", "--epoch-steps", "50"
