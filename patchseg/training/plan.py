@@ -3,6 +3,7 @@
 A pure function of a few facts. The figures behind it are in docs/results.md.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -110,7 +111,7 @@ def plan(
         "until the steps are known" if steps is None
         else f"averages about {min(steps, round(1 / (1 - decay)))} of {counted(steps, 'step')}",
     )  # fmt: skip
-    passes = passes_of(facts, train, batch, steps)
+    passes = passes_of(facts, train, batch)
     choose(
         augment, "strength", "standard" if passes >= _MANY else "light",
         f"about {passes:.2g} passes over the patches are " + ("many" if passes >= _MANY else "few: there is no time for more"),
@@ -118,16 +119,19 @@ def plan(
     return chosen
 
 
-def passes_of(facts: Facts, train: TrainParameters, batch: int, steps: int | None) -> float:
+def passes_of(facts: Facts, train: TrainParameters, batch: int) -> float:
     """Return how often each patch is seen, roughly where the time of the run decides it.
 
-    >>> passes_of(Facts(96, 1000, (1.0,), "cpu"), TrainParameters(time=60.0), 4, None)
+    >>> passes_of(Facts(96, 1000, (1.0,), "cpu"), TrainParameters(time=60.0), 4)
     6.0
+    >>> passes_of(Facts(96, 1000, (1.0,), "cpu"), TrainParameters(time=60.0, steps=500), 4)
+    2.0
     """
-    if steps is not None:
-        return steps * batch / facts.patches
-    assert train.time is not None
-    return train.time * _SPEED[facts.device] * (96 / facts.patch) ** 2 / facts.patches
+    steps = steps_of(train, batch, facts.patches) or train.steps  # with a time, the most of them
+    by_steps = math.inf if steps is None else steps * batch / facts.patches
+    if train.time is None:
+        return by_steps
+    return min(by_steps, train.time * _SPEED[facts.device] * (96 / facts.patch) ** 2 / facts.patches)
 
 
 def steps_of(train: TrainParameters, batch: int, patches: int) -> int | None:
