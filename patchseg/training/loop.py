@@ -65,8 +65,7 @@ class Run:
                     self._end_epoch()
                     self._bar()
                 if ending or (asked and learner.settings.on_stop == "anneal"):
-                    self._end_early()
-                    self._keep_wish()
+                    self._fulfil()
                 elif asked and learner.step != budget.total:
                     self._leave()
         self.progress.stop()
@@ -102,13 +101,16 @@ class Run:
         )
         self._bar()
 
-    def _keep_wish(self) -> None:
-        """Save that the run shall end, and only then take the stop file away: whatever comes, one of them tells."""
-        if self.stop.exists() or devices.ranks() > 1:
+    def _fulfil(self) -> None:
+        """End early as asked; save that, and only then take the stop file away: whatever comes, one of them tells."""
+        first = devices.rank() == 0
+        if self.learner.course.tail is None and self.learner.step != self.budget.total:
+            self._end_early()
             self.learner.share_loss()
-            if devices.rank() == 0:
+            if first:
                 self.keeper.save_last(self.learner, self.budget, {})
-                self.stop.unlink(missing_ok=True)
+        if first:
+            self.stop.unlink(missing_ok=True)
 
     def _measure(self) -> None:
         """Time the first steps: they say how long a run takes, or how many steps fit into its time."""
