@@ -52,7 +52,12 @@ class Augmentation:
         )
 
     def __call__(
-        self, images: Tensor, masks: Tensor, draws: Draws, centres: Floats | None = None
+        self,
+        images: Tensor,
+        masks: Tensor,
+        draws: Draws,
+        centres: Floats | None = None,
+        group: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return varied patches: images (N, C, S, S) float32, channels last in memory, and masks (N, S, S) uint8.
 
@@ -63,6 +68,7 @@ class Augmentation:
             masks: (N, S + 2 M, S + 2 M) uint8.
             draws: The numbers of the N samples.
             centres: (N, 2) row and column, from the middle of each window, of what the patch is centred on, or None.
+            group: Patches of a batch, where these are several batches: CutMix stays within one.
         """
         inner = slice(self._margin, self._margin + self._patch)
         if self.recipe.idle and centres is None:
@@ -85,18 +91,21 @@ class Augmentation:
         else:
             pixels, masks = pixels[:, :, inner, inner].contiguous(), masks[:, inner, inner]
         pixels = vary(pixels, draws, self.recipe, self._scale)
-        pixels, masks = cutmix(pixels, masks, draws, self.recipe.cutmix)
+        pixels, masks = cutmix(pixels, masks, draws, self.recipe.cutmix, group)
         return pixels.contiguous(memory_format=torch.channels_last), masks
 
 
-def cutmix(images: Tensor, masks: Tensor, draws: Draws, share: float) -> tuple[Tensor, Tensor]:
+def cutmix(
+    images: Tensor, masks: Tensor, draws: Draws, share: float, group: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Give a share of the patches a rectangle of the patch after them, mask included (Yun et al. 2019, arXiv:1905.04899).
 
     Args:
         images: (N, C, S, S).
-        masks: (N, S, S); the patch after the last is the first.
+        masks: (N, S, S).
         draws: The numbers of the N samples.
         share: Of the patches.
+        group: Patches of a batch, where these are several; the patch after its last is its first.
     """
     rows = np.flatnonzero(draws.hit("cutmix", share))
     if not len(rows):
@@ -107,7 +116,9 @@ def cutmix(images: Tensor, masks: Tensor, draws: Draws, share: float) -> tuple[T
     sizes = np.minimum(np.rint(np.sqrt(np.stack([area * shape, area / shape], axis=1)) * side), side)
     starts = np.floor(mine["cutmix_place"] * (side - sizes + 1))
     inside = torch.from_numpy(rectangles(starts, sizes, side)).to(images.device)
-    index, other = (torch.from_numpy(n).to(images.device) for n in (rows, (rows + 1) % len(draws)))
+    group = group or len(draws)
+    after = rows - rows % group + (rows % group + 1) % group
+    index, other = (torch.from_numpy(numbers).to(images.device) for numbers in (rows, after))
     mixed = torch.where(inside[:, None], images[other], images[index])
     labels = torch.where(inside, masks[other], masks[index])
     return images.index_copy(0, index, mixed), masks.index_copy(0, index, labels)

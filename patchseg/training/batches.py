@@ -20,6 +20,7 @@ from patchseg.training.keeping import Ahead, Batch, fetching, place_for
 from patchseg.training.recipe import recipe_of
 
 _ORDER, _SPOTS = 3, 5  # streams beside those of the split, of the boxes and of the samples
+_AT_ONCE = 16  # patches are varied together, of several steps where a batch is smaller: each call costs as much as some patches
 _SPOT_COUNT = 16  # pixels of a class that a patch may be centred on
 
 Numbers = NDArray[np.int64]
@@ -61,6 +62,8 @@ class Batches:
             recipe_of(augment), patch=head.patch, margin=head.margin, channels=head.channels, device=device
         )
         self._rows, self._mine = _dealt(batch, *part, neighbour=self._augment.recipe.cutmix > 0)
+        self._steps = max(1, _AT_ONCE // self._mine)
+        self._made: tuple[int, Batch] | None = None
         self._order: tuple[int, Numbers] = (-1, np.empty(0, np.int64))
         # On the CPU, a thread would only take its time from the network.
         ahead = device.type == "cuda" or self.place.keep == "file"
@@ -69,7 +72,7 @@ class Batches:
 
     def numbers(self, step: int) -> Numbers:
         """Return the numbers of the patches of a step, (B,), over all processes."""
-        return self._chosen(step, self._draws(step))[0]
+        return self._chosen(step, Draws.of(self._seed, step * self._batch, self._batch))[0]
 
     def close(self) -> None:
         """Stop fetching ahead."""
@@ -78,25 +81,31 @@ class Batches:
 
     def _make(self, step: int) -> Batch:
         """Return the images (n, C, S, S) and masks (n, S, S) uint8 of this process, on the device."""
-        draws = self._draws(step)
-        numbers, centres = self._chosen(step, draws)
-        images, masks = self._fetch(numbers[self._rows])
-        centres = None if centres is None else centres[self._rows]
-        images, masks = self._augment(images, masks, draws.at(self._rows), centres)
-        return images[: self._mine], masks[: self._mine]
+        number, place = divmod(step, self._steps)
+        if self._made is None or self._made[0] != number:
+            self._made = number, self._together(number * self._steps)
+        images, masks = self._made[1]
+        start = place * len(self._rows)
+        return images[start : start + self._mine], masks[start : start + self._mine]
 
-    def _draws(self, step: int) -> Draws:
-        return Draws.of(self._seed, step * self._batch, self._batch)
+    def _together(self, first: int) -> Batch:
+        """Make the batches of some steps at once, from a step on that is a multiple of their number."""
+        draws = Draws.of(self._seed, first * self._batch, self._steps * self._batch)
+        numbers, centres = self._chosen(first, draws)
+        rows = np.concatenate([step * self._batch + self._rows for step in range(self._steps)])
+        images, masks = self._fetch(numbers[rows])
+        centres = None if centres is None else centres[rows]
+        return self._augment(images, masks, draws.at(rows), centres, len(self._rows))
 
-    def _chosen(self, step: int, draws: Draws) -> tuple[Numbers, Floats | None]:
-        """Return the numbers of the patches, (B,), and what they are centred on, (B, 2), where they are."""
-        positions = np.arange(step * self._batch, (step + 1) * self._batch)
+    def _chosen(self, first: int, draws: Draws) -> tuple[Numbers, Floats | None]:
+        """Return the numbers of the patches drawn from a step on, (N,), and what they are centred on, (N, 2), where they are."""
+        positions = first * self._batch + np.arange(len(draws))
         passes, places = np.divmod(positions, self.count)
         numbers = np.array(
             [self._permutation(int(p))[place] for p, place in zip(passes, places, strict=True)]
         )
         rows = np.flatnonzero(draws.hit("centred", self._share))
-        centres = np.zeros((self._batch, 2)) if self.head.margin and self._share else None
+        centres = np.zeros((len(draws), 2)) if self.head.margin and self._share else None
         if not len(rows) or not self._holders:
             return numbers, centres
         mine, classes = draws.at(rows), list(self._holders)

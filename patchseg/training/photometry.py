@@ -83,7 +83,9 @@ def gamma(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
     low, high = part.amin(dim=(2, 3), keepdim=True), part.amax(dim=(2, 3), keepdim=True)
     spread = (high - low).clamp_min(1e-12)
     power = _column(draws.factor("gamma_by", *_GAMMA), part)
-    return low + spread * ((part - low) / spread).pow(power)
+    # As a logarithm, in a third of the time that a power takes; -46 stands for that of 0.
+    logarithm = ((part - low) / spread).log_().clamp_min_(-46)
+    return low + spread * (logarithm * power).exp_()
 
 
 def noise(part: Tensor, draws: Draws, recipe: Recipe, scale: Scale) -> Tensor:
@@ -215,8 +217,10 @@ def _deviation(part: Tensor, scale: Scale) -> Tensor:
 
 def _along_both(part: Tensor, matrix: NDArray[np.float32]) -> Tensor:
     """Apply a matrix of each patch, (n, S, S), to its rows and to its columns."""
-    by = torch.from_numpy(matrix).to(part.device)[:, None]
-    return by @ part @ by.transpose(2, 3)
+    by = torch.from_numpy(matrix).to(part.device)
+    # Channels above each other are one tall image to what goes along the rows.
+    rows = torch.bmm(part.flatten(1, 2), by.transpose(1, 2)).view(part.shape)
+    return by[:, None] @ rows
 
 
 def _column(values: NDArray[np.float64], part: Tensor) -> Tensor:

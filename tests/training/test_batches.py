@@ -111,6 +111,22 @@ def test_a_varied_batch_is_a_function_of_seed_and_step_alone(tmp_path, noise, wr
     assert not torch.equal(again[0], expected[0][0])
 
 
+def test_batches_that_are_varied_together_stay_batches_of_their_own(tmp_path, noise, write_patches):
+    """CutMix takes from the next patch of the same step: each step is what it is alone."""
+    images, masks = noise(COUNT, side=16)
+    mixed = AugmentParameters(strength="none", cutmix=1.0)
+    with PatchFile(write_patches(tmp_path / "p.h5", images, masks)) as file:
+        batches = Batches(file, batch=3, seed=1, device=CPU, augment=mixed)
+        for step in (0, 1, 4, 5, 11):
+            numbers, (seen, _) = batches.numbers(step), batches.read(step)
+            for row in range(3):
+                own, after = (
+                    torch.from_numpy(images[numbers[(row + k) % 3]]).permute(2, 0, 1) for k in (0, 1)
+                )
+                assert ((seen[row] == own) | (seen[row] == after)).all()
+                assert (seen[row] != own).any() or numbers[row] == numbers[(row + 1) % 3]
+
+
 @pytest.fixture
 def rare(tmp_path, write_patches):
     """20 patches of background, of which one holds class 1 and two class 2."""
