@@ -65,15 +65,18 @@ def train(
         if before:
             same_data(before, file)
             sections = recalled(parameters, before), recalled(model, before), recalled(augment, before)
-        run = _begun(file, *sections, before=before, home=home, progress=progress)
-        with (
-            closing(run.batches),
-            run.log or nullcontext(),
-            devices.memory_errors("choose a smaller --batch or --micro-batch"),
-            devices.lost_processes("last.pt holds the last epoch; go on with --resume"),
-        ):
-            run.go()
+        _go(_begun(file, *sections, before=before, home=home, progress=progress))
     return home[0] / "best.pt"
+
+
+def _go(run: Run) -> None:
+    with (
+        closing(run.batches),
+        run.log or nullcontext(),
+        devices.memory_errors("choose a smaller --batch or --micro-batch"),
+        devices.lost_processes("last.pt holds the last epoch; go on with --resume"),
+    ):
+        run.go()
 
 
 def _begun(

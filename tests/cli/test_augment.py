@@ -52,7 +52,7 @@ def test_patches_and_strength_are_found_in_the_parameters(here, run, stored, wri
 def test_switches_and_seed_are_those_of_the_function(here, run, stored):
     words = ["--strength", "none", "--noise", 1, "--flips", "up-down", "--degrees", 15, "--no-turns"]
     assert run("augment", stored, "-o", "a.png", "--seed", 5, *words).code == 0
-    switches = patchseg.AugmentParameters(noise=1, flips="up-down", degrees=15, turns=False)
+    switches = patchseg.AugmentParameters(strength="none", noise=1, flips="up-down", degrees=15, turns=False)
     patchseg.augment(stored, parameters=switches, output="b.png", seed=5)
     patchseg.augment(stored, output="c.png", seed=5)
     assert (pixels("a.png") == pixels("b.png")).all()
