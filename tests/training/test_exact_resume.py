@@ -163,6 +163,7 @@ def test_twenty_kills_at_random_moments_of_a_varied_run_change_nothing(launch, t
             file = folders[1] / "checkpoints/run" / name
             assert not file.exists() or load(file)
     assert kills == 20, f"the run was over after {kills} kills"
-    code, told = end(launch(*varied, "--resume", folder=folders[1]))
-    assert code == 0, told
+    last = launch(*varied, "--resume", folder=folders[1])
+    told = last.communicate(timeout=10 * SECONDS)[1]
+    assert last.returncode == 0, told
     assert_same_run(folders[1], folders[0], differences)
