@@ -207,9 +207,3 @@ class Queue:
             for tensor in tensors:
                 tensor.record_stream(main)
         return tensors
-
-
-def empty_cache() -> None:
-    """Give back what torch holds on a GPU without using it."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

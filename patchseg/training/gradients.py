@@ -91,7 +91,6 @@ class Gradients:
         return total, (logits[0] if isinstance(logits, list) else logits).detach()
 
     def _halve(self) -> None:
-        devices.empty_cache()
         self.micro = -(-self.micro // 2)
         self.notes.append(
             f"memory has run out: from here on gradients are summed up over micro-batches of {self.micro}, which batch norm "

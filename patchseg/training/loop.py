@@ -86,26 +86,25 @@ class Run:
         self.progress.stop()
         raise Interrupted(f"Stopped after step {self.learner.step}; saved {saved}, go on with --resume")
 
-    def _end_early(self) -> None:
-        """Let the rate decay to its end, and the run end there."""
+    def _end_early(self) -> bool:
+        """Let the rate decay to its end, and the run end there; tell whether it was not about to end already."""
         learner, budget = self.learner, self.budget
         if learner.course.tail is not None or learner.step == budget.total:
-            return
+            return False
         done = budget.progress(learner.step)
         end = learner.course.end_early(learner.step, done, budget.tail_steps, budget.total)
         budget.shorten(end)
-        if learner.average is not None and learner.settings.source("ema") == "plan":
-            learner.average.decay = min(learner.average.decay, decay_for(end))
+        self._fit_average(end)
         self.progress.say(
             f"from here on the rate decays to its end; the run ends after {counted(end - learner.step, 'step')}"
         )
         self._bar()
+        return True
 
     def _fulfil(self) -> None:
         """End early as asked; save that, and only then take the stop file away: whatever comes, one of them tells."""
         first = devices.rank() == 0
-        if self.learner.course.tail is None and self.learner.step != self.budget.total:
-            self._end_early()
+        if self._end_early():
             self.learner.share_loss()
             if first:
                 self.keeper.save_last(self.learner, self.budget, {})
@@ -125,11 +124,16 @@ class Run:
             )
             budget.total, budget.epoch_steps = devices.told((budget.total, budget.epoch_steps))
             assert budget.total is not None
-            if learner.average is not None and learner.settings.source("ema") == "plan":
-                learner.average.decay = decay_for(budget.total)
-                self.keeper.record["train.ema"] = {"value": learner.average.decay, "source": "plan"}
+            self._fit_average(budget.total)
             self.progress.say(f"{budget.total} steps fit into {budget.seconds:.0f} s")
             self._bar()
+
+    def _fit_average(self, steps: int) -> None:
+        """Let the average remember what suits a run of so many steps, unless its decay was given."""
+        average = self.learner.average
+        if average is not None and self.learner.settings.source("ema") == "plan":
+            average.decay = decay_for(steps)
+            self.keeper.record["train.ema"] = {"value": average.decay, "source": "plan"}
 
     def _bar(self) -> None:
         """Begin the bar of the epoch that comes."""

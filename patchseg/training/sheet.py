@@ -87,8 +87,7 @@ def _seen(
     head: Head, images: Array, masks: NDArray[np.uint8], parameters: AugmentParameters, seed: int
 ) -> list[tuple[Array, NDArray[np.uint8]]]:
     """Return patches (n, S, S, C) and masks (n, S, S) as stored, and then as seen each time."""
-    inner = slice(head.margin, head.margin + head.patch)
-    seen = [(images[:, inner, inner], masks[:, inner, inner])]
+    seen = [(images[:, head.middle, head.middle], masks[:, head.middle, head.middle])]
     vary = Augmentation(
         recipe_of(parameters), patch=head.patch, margin=head.margin, channels=head.channels,
         device=torch.device("cpu"),
