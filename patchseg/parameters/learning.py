@@ -65,7 +65,9 @@ class AugmentParameters(Section):
     degrees: float = setting(180.0, "largest such angle; less where up is up", ge=0, le=180)
     scale: float | None = share_setting("share scaled to 0.7 to 1.4 of their size [auto: by strength]")
     shear: float | None = share_setting("share sheared by up to 10 degrees [auto: by strength]")
-    shift: float | None = share_setting("share shifted by up to a tenth of a patch [auto: by strength]")
+    shift: float | None = share_setting(
+        "share shifted by up to a tenth of a patch, or by the margin [auto: by strength]"
+    )
     elastic: float | None = share_setting("share bent by smooth random displacements [auto: by strength]")
     brightness: float | None = share_setting("share made brighter or darker [auto: by strength]")
     contrast: float | None = share_setting("share with more or less contrast [auto: by strength]")
@@ -73,7 +75,7 @@ class AugmentParameters(Section):
     noise: float | None = share_setting("share with Gaussian noise [auto: by strength]")
     blur: float | None = share_setting("share blurred [auto: by strength]")
     low_resolution: float | None = share_setting(
-        "share shown as if taken at 0.5 to 1 of the resolution [auto: by strength]"
+        "share shown as if taken at a lower resolution [auto: by strength]"
     )
     color: float | None = share_setting("share of RGB patches with other hue, saturation [auto: by strength]")
     drop_channel: float | None = share_setting("share that lose one of several channels [auto: by strength]")
