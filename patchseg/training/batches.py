@@ -4,26 +4,22 @@ The patches come without replacement, pass after pass; a share of them is drawn 
 """
 
 from collections.abc import Callable
-from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from patchseg import device as devices
 from patchseg.parameters import AugmentParameters, Keep
 from patchseg.patches.split import random
 from patchseg.patches.store import PatchFile
 from patchseg.training.augment import Augmentation
+from patchseg.training.centring import Centring, Numbers
 from patchseg.training.draws import Draws, Floats
 from patchseg.training.keeping import Ahead, Batch, fetching, place_for
 from patchseg.training.recipe import recipe_of
 
-_ORDER, _SPOTS = 3, 5  # streams beside those of the split, of the boxes and of the samples
+_ORDER = 3  # the stream of the order, beside those of the split and of the boxes
 _AT_ONCE = 16  # patches are varied together, of several steps where a batch is smaller: each call costs as much as some patches
-_SPOT_COUNT = 16  # pixels of a class that a patch may be centred on
-
-Numbers = NDArray[np.int64]
 
 
 class Batches:
@@ -53,7 +49,8 @@ class Batches:
         centred: float = 0.0,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        self._file, self._batch, self._seed, self._share = file, batch, seed, centred
+        self._batch, self._seed = batch, seed
+        self._centring = Centring(file, centred, seed)
         self.count = file.counts["train"]
         self.place = place_for(keep, file.nbytes, *devices.free_bytes(device))
         self._fetch = fetching(file, self.place.keep, device)
@@ -104,46 +101,7 @@ class Batches:
         numbers = np.array(
             [self._permutation(int(p))[place] for p, place in zip(passes, places, strict=True)]
         )
-        rows = np.flatnonzero(draws.hit("centred", self._share))
-        centres = np.zeros((len(draws), 2)) if self.head.margin and self._share else None
-        if not len(rows) or not self._holders:
-            return numbers, centres
-        mine, classes = draws.at(rows), list(self._holders)
-        for row, k, patch, pixel in zip(
-            rows,
-            mine.choice("class", len(classes)),
-            mine["patch"],
-            mine.choice("pixel", _SPOT_COUNT),
-            strict=True,
-        ):
-            holders = self._holders[classes[k]]
-            numbers[row] = holders[int(patch * len(holders))]
-            if centres is not None:
-                centres[row] = self._spots[classes[k]][int(patch * len(holders)), pixel]
-        return numbers, centres
-
-    @cached_property
-    def _holders(self) -> dict[int, Numbers]:
-        """The numbers of the patches that hold a class, for each class but the background that any holds."""
-        counts = self._file.class_counts
-        found = {k: np.flatnonzero(counts[:, k]) for k in range(1, counts.shape[1])}
-        return {k: numbers for k, numbers in found.items() if len(numbers)}
-
-    @cached_property
-    def _spots(self) -> dict[int, Floats]:
-        """Some pixels of the class in each patch that holds it, (n, 16, 2) row and column from the patch's middle."""
-        generator, found = (
-            random(self._seed, _SPOTS),
-            {k: [np.empty((0, _SPOT_COUNT, 2))] for k in self._holders},
-        )
-        for start in range(0, self.count, 256):
-            masks = self._file.read_masks("train", slice(start, start + 256))
-            middle = (masks.shape[1] - 1) / 2
-            for k, numbers in self._holders.items():
-                for mask in masks[numbers[(numbers >= start) & (numbers < start + 256)] - start]:
-                    pixels = generator.choice(np.flatnonzero(mask == k), _SPOT_COUNT)
-                    found[k].append(np.stack(np.divmod(pixels, mask.shape[1]), axis=1)[None] - middle)
-        return {k: np.concatenate(spots) for k, spots in found.items()}
+        return self._centring.drawn(numbers, draws)
 
     def _permutation(self, number: int) -> Numbers:
         known, order = self._order
