@@ -105,6 +105,7 @@ def _begun(
     _require_shares(parameters.batch)
     _require_patience(parameters)
     learner = Learner.of(file, parameters, model, device)
+    _require_spread(learner, file.head.patch)
     batches = Batches(
         file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
         centred=parameters.centred, part=(devices.rank(), devices.ranks()),
@@ -153,6 +154,19 @@ def _require_shares(batch: int) -> None:
     if batch % devices.ranks():
         raise UsageError(
             f"--batch {batch}: cannot be dealt evenly to {devices.ranks()} processes; give a multiple of their number"
+        )
+
+
+def _require_spread(learner: Learner, patch: int) -> None:
+    """Refuse what batch norm cannot do: norm a single value, where one patch ends in one pixel."""
+    settings, spec = learner.settings, learner.spec
+    assert settings.batch is not None
+    at_once = settings.batch // devices.ranks() % learner.gradients.micro or learner.gradients.micro
+    bottom = -(-patch // 2 ** (spec["levels"] - 1))
+    if spec["norm"] == "batch" and at_once * bottom**2 == 1:
+        raise UsageError(
+            f"model.norm: batch norm cannot norm the one pixel that is left of one patch of {patch} at {spec['levels']} levels; "
+            "give --norm group, fewer --levels, or a --micro-batch that divides the batch"
         )
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from patchseg import cli
-from patchseg.errors import DataError, Interrupted, PatchsegError
+from patchseg.errors import DataError, Interrupted, PatchsegError, UsageError
 from patchseg.models.checkpoint import load
+from patchseg.parameters import ModelParameters
 from patchseg.progress import Progress
 from patchseg.training.record import read_metrics
 from patchseg.training.schedule import LAST
@@ -187,6 +188,18 @@ def test_without_validation_regions_the_last_network_is_the_best(
     best, last = (saved(tmp_path, name) for name in ("best.pt", "last.pt"))
     assert best["scores"] == last["scores"]
     assert all(torch.equal(best["weights"][name], last["weights"][name]) for name in last["weights"])
+
+
+@pytest.mark.parametrize("sizes", [{"batch": 1}, {"batch": 7, "micro_batch": 3}])
+def test_batch_norm_of_a_single_value_is_refused_before_anything_is_written(
+    tmp_path, write_patches, noise, run_training, sizes
+):
+    file = write_patches(tmp_path / "p.h5", *noise(8))  # of 8 x 8 pixels, of which 4 levels leave one
+    model = ModelParameters(width=4, levels=4, norm="batch")
+    with pytest.raises(UsageError, match=r"model\.norm: .* one patch of 8 at 4 levels; give --norm group"):
+        run_training(tmp_path, file=file, model=model, **sizes)
+    assert not (tmp_path / "runs").exists()
+    run_training(tmp_path, file=file, model=model, batch=6, micro_batch=3, steps=2)
 
 
 def test_a_file_without_training_patches_is_refused(tmp_path, write_patches, noise, run_training):
