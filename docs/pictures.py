@@ -22,6 +22,7 @@ PICTURES = Path(__file__).resolve().parent / "pictures"
 FLIPS = ("as cut", "left-right", "up-down", "both ways")
 _THIN, _WIDE, _CAPTION = 4, 24, 22  # gaps inside a group and between groups; height of a line of text
 _SHEET_GAP = 2  # of `patchseg augment`
+_SHEET_SEED = 160  # whose first patches of the demo hold lines and ellipses
 _WHITE, _INK = 255, (70, 70, 70)
 _SCREEN = (1200, 1500)  # columns x rows, as browsers count
 
@@ -51,8 +52,8 @@ def patches(demo: Path, *, count: int = 3) -> Pixels:
 def augmented(demo: Path, *, count: int = 3) -> Pixels:
     """Show patches as they are stored and as training varies them, each above its mask."""
     with tempfile.TemporaryDirectory() as folder:
-        varied = AugmentParameters(strength="standard")
-        sheet = _read(augment(demo / "patches.h5", parameters=varied, output=Path(folder) / "sheet.png"))
+        varied, output = AugmentParameters(strength="standard"), Path(folder) / "sheet.png"
+        sheet = _read(augment(demo / "patches.h5", parameters=varied, output=output, seed=_SHEET_SEED))
     with PatchFile(demo / "patches.h5") as file:
         cell = file.head.patch + _SHEET_GAP
     return sheet[_SHEET_GAP : 2 * count * cell]
