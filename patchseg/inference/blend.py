@@ -30,6 +30,9 @@ class Blender:
     in float32: the same bytes as adding up whole tiles in one full-size buffer. It strays from the true average
     by about 1e-7 at worst for each tile that covers the pixel, mostly by far less.
 
+    Of a grid of a part only the pixels of that part are added up and handed out, and each has the bytes that it has in
+    the whole: its tiles come in the same order.
+
     Memory: the band, K x tile x W x 4 bytes. The rows handed out are new, at most as much again; their weights
     are a K-th of that, for a moment. None of it depends on the height of the image.
 
@@ -53,13 +56,15 @@ class Blender:
         self._row_window = torch.from_numpy(WINDOWS[window](height)).to(device)  # (h,)
         column_window = torch.from_numpy(WINDOWS[window](width)).to(device)  # (w,)
         self._window = torch.outer(self._row_window, column_window)  # (h, w)
-        self._column_weights = torch.zeros(grid.shape[1], device=device)  # (W,)
+        self._area = grid.area
+        self._column_weights = torch.zeros(self._area.width, device=device)  # (W,)
         for left in grid.columns:
-            self._column_weights[left : left + width] += column_window
+            inside, of_tile = self._columns(left, width)
+            self._column_weights[inside] += column_window[of_tile]
         self._row_weights = torch.zeros(1, height, 1, device=device)  # (1, h, 1), moves down with the band
-        self._band = torch.zeros(classes, height, grid.shape[1], device=device)  # (K, h, W) sums
-        self._top = 0  # the image's row at which the band starts
-        self._height = grid.shape[0]
+        self._band = torch.zeros(classes, height, self._area.width, device=device)  # (K, h, W) sums
+        self._top = grid.rows[0]  # the image's row at which the band starts
+        self._first = grid.columns[0]
         self._boxes = iter(grid)
         self._next = next(self._boxes, None)
 
@@ -71,7 +76,7 @@ class Blender:
             probabilities: (K, h, w), any floating type.
 
         Returns:
-            (K, rows, W) float32, the rows below those returned before; no view of the band.
+            (K, rows, W) float32, the wanted rows below those returned before; no view of the band.
 
         Raises:
             ValueError: The box is not the grid's next one, or the tile has another shape.
@@ -82,11 +87,13 @@ class Blender:
         if shape != expected:
             raise ValueError(f"the probabilities of {box} should have the shape {expected} (got {shape})")
         finished = self._release(box.top) if box.top > self._top else None
-        if box.left == 0:
+        if box.left == self._first:
             self._row_weights += self._row_window[:, None]
         # Product and sum are rounded one after the other on purpose: a fused addcmul may round by where in a vector
         # register a pixel lies, and its value would depend on the tile's place in the band.
-        self._band[:, :, box.left : box.right] += probabilities.detach().to(self._band) * self._window
+        inside, of_tile = self._columns(box.left, box.width)
+        part = probabilities.detach().to(self._band)[..., of_tile]
+        self._band[:, :, inside] += part * self._window[:, of_tile]
         self._next = next(self._boxes, None)
         return finished
 
@@ -98,14 +105,29 @@ class Blender:
         """
         if self._next is not None:
             raise ValueError(f"all tiles should be added before the end: {self._next} is next (got finish)")
-        if self._top == self._height:
+        if self._top >= self._area.bottom:
             raise ValueError("an image should be finished once (got finish again)")
-        return self._release(self._height)
+        finished = self._release(self._area.bottom)
+        assert finished is not None  # the last tiles touch the area
+        return finished
 
-    def _release(self, bottom: int) -> Tensor:
-        """Return the averages of the rows above `bottom` and move the band down to it."""
-        count = bottom - self._top
-        finished = self._band[:, :count] / (self._row_weights[:, :count] * self._column_weights)
+    def to_host(self) -> None:
+        """Go on adding up in the host's memory, where the device has none left."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.cpu())
+
+    def _columns(self, left: int, width: int) -> tuple[slice, slice]:
+        """Return the columns of a tile that are wanted: among those of the band, and among the tile's."""
+        start, stop = max(left, self._area.left), min(left + width, self._area.right)
+        return slice(start - self._area.left, stop - self._area.left), slice(start - left, stop - left)
+
+    def _release(self, bottom: int) -> Tensor | None:
+        """Return the averages of the wanted rows above `bottom`, if any, and move the band down to it."""
+        count, skipped = bottom - self._top, max(0, self._area.top - self._top)
+        weights = self._row_weights[:, skipped:count] * self._column_weights
+        # Rows above the area lack tiles that were never asked for.
+        finished = self._band[:, skipped:count] / weights if skipped < count else None
         _shift(self._band, count)
         _shift(self._row_weights, count)
         self._top = bottom

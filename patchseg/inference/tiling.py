@@ -32,10 +32,13 @@ class Grid:
     >>> len(grid), list(grid)[-1]
     (4, Box(top=0, left=5, height=3, width=4))
 
+    A grid of a part of the image has those of these tiles that touch it, so that any part can be had alone.
+
     Args:
         shape: Rows and columns of the image.
         tile: Side of the square tiles in pixels.
         overlap: Share of a tile that its neighbour covers too; the stride is the rest, and at least one pixel.
+        part: The pixels that are wanted, inside the image; None for all.
 
     Raises:
         UsageError: No two sizes, a size below one pixel, or an overlap outside [0, 1).
@@ -44,6 +47,7 @@ class Grid:
     shape: tuple[int, int]
     tile: int
     overlap: float = 0.5
+    part: Box | None = None
 
     def __post_init__(self) -> None:
         sides = list(self.shape)
@@ -67,15 +71,37 @@ class Grid:
         height, width = self.shape
         return min(self.tile, height), min(self.tile, width)
 
+    @property
+    def area(self) -> Box:
+        """The pixels that are wanted."""
+        return self.part or Box(0, 0, *self.shape)
+
+    @property
+    def span(self) -> Box:
+        """The pixels that the tiles cover."""
+        top, left, (height, width) = self.rows[0], self.columns[0], self.tile_shape
+        return Box(top, left, self.rows[-1] + height - top, self.columns[-1] + width - left)
+
+    @property
+    def row_ranges(self) -> list[tuple[int, int]]:
+        """First row, and the one after the last, of each row of tiles."""
+        return [(top, top + self.tile_shape[0]) for top in self.rows]
+
     @cached_property
     def rows(self) -> tuple[int, ...]:
         """The first row of each row of tiles, ascending."""
-        return _starts(self.shape[0], self.tile_shape[0], self.stride)
+        starts = _starts(self.shape[0], self.tile_shape[0], self.stride)
+        return tuple(
+            top for top in starts if top < self.area.bottom and top + self.tile_shape[0] > self.area.top
+        )
 
     @cached_property
     def columns(self) -> tuple[int, ...]:
         """The first column of each column of tiles, ascending."""
-        return _starts(self.shape[1], self.tile_shape[1], self.stride)
+        starts = _starts(self.shape[1], self.tile_shape[1], self.stride)
+        return tuple(
+            left for left in starts if left < self.area.right and left + self.tile_shape[1] > self.area.left
+        )
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)

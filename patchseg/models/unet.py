@@ -33,6 +33,24 @@ def receptive_field(levels: int) -> int:
     return 13 * int(2 ** (levels - 1)) - 8
 
 
+def halo(levels: int) -> int:
+    """Return how many pixels beyond a zone decide its output, where its edges are multiples of f = 2**(levels - 1).
+
+    Two convolutions reach 2 pixels further at each level; a transposed one takes half of that down, rounded up, and a
+    pooling brings twice of it back up. The result is rounded up to a multiple of f, so that tiles start at one too.
+
+    >>> [halo(levels) for levels in (1, 2, 3, 4, 5)]
+    [2, 8, 24, 48, 96]
+    """
+    reach, factor = 0, int(2 ** (levels - 1))
+    for _ in range(levels - 1):
+        reach = -(-(reach + 2) // 2)
+    reach += 2
+    for _ in range(levels - 1):
+        reach = 2 * reach + 2
+    return -(-reach // factor) * factor
+
+
 def levels_for(patch: int) -> int:
     """Return the levels, 2 to 6, whose receptive field is nearest to the side of the patches.
 
@@ -103,7 +121,7 @@ class UNet(nn.Module):
         deep_supervision: bool = False,
     ) -> None:
         super().__init__()
-        self.levels = levels
+        self.levels, self._norm = levels, norm
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
         widths = [width * 2**level for level in range(levels)]
@@ -131,6 +149,11 @@ class UNet(nn.Module):
     def receptive_field(self) -> int:
         """The side, in pixels, of the square of input that decides one pixel of output, on average."""
         return receptive_field(self.levels)
+
+    @property
+    def halo(self) -> int | None:
+        """The pixels beyond an aligned zone that decide its output; None where all of a tile does, by its norms."""
+        return None if self._norm == "group" else halo(self.levels)
 
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Set what raw pixels are normalized with: the training set's mean and standard deviation per channel.

@@ -12,6 +12,7 @@ from patchseg.errors import DataError, UsageError
 from patchseg.inference.predictor import Predictor, most_probable
 from patchseg.models import build
 from patchseg.models.checkpoint import load
+from patchseg.models.folding import folded
 from patchseg.parameters import ModelParameters, Precision, TrainParameters
 from patchseg.patches.store import PatchFile
 from patchseg.training.average import Average
@@ -181,7 +182,7 @@ class Learner:
         """Return the network as it would be saved now, for a validation; all processes ask for it at once."""
         shown = self.network if self.average is None else self.average.network
         devices.share_statistics(shown)
-        return Predictor(shown.eval(), self.device, self.precision)
+        return Predictor([folded(shown.eval())], self.device, self.precision)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights to infer with, on the CPU: the average where there is one."""

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -145,6 +146,27 @@ def test_the_bytes_are_those_of_adding_up_whole_tiles_in_row_major_order(grid, w
         total[:, *box.slices] += tile * torch.outer(rows, columns)
     expected = total / torch.outer(row_weights, column_weights)
     assert blend(grid, tiles, window).numpy().tobytes() == expected.numpy().tobytes()
+
+
+@st.composite
+def parts(draw):
+    """Draw a grid and the same grid of a part of its image."""
+    grid = draw(extreme)
+    top, left = (draw(st.integers(0, side - 1)) for side in grid.shape)
+    bottom, right = (
+        draw(st.integers(start + 1, side)) for start, side in zip((top, left), grid.shape, strict=True)
+    )
+    return grid, replace(grid, part=Box(top, left, bottom - top, right - left))
+
+
+@given(parts(), windows, seeds)
+@quick
+def test_a_part_of_an_image_has_the_bytes_that_it_has_in_the_whole(grids, window, seed):
+    grid, part = grids
+    tiles = dict(zip(grid, random_tiles(grid, 2, seed), strict=True))
+    found = torch.cat(bands(part, [tiles[box] for box in part], window), dim=1)
+    whole = blend(grid, list(tiles.values()), window)[:, *part.area.slices]
+    assert found.numpy().tobytes() == whole.contiguous().numpy().tobytes()
 
 
 @given(usual, windows, seeds)

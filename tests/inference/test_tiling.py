@@ -79,6 +79,24 @@ def test_starts_are_multiples_of_the_stride_up_to_the_last_which_ends_at_the_bor
         assert all(1 <= gap <= grid.stride for gap in gaps)
 
 
+@given(grids, st.data())
+def test_a_grid_of_a_part_has_the_tiles_that_touch_it(grid, data):
+    top, left = (data.draw(st.integers(0, side - 1)) for side in grid.shape)
+    height, width = (
+        data.draw(st.integers(1, side - start)) for side, start in zip(grid.shape, (top, left), strict=True)
+    )
+    part = Grid(grid.shape, grid.tile, grid.overlap, Box(top, left, height, width))
+    touching = [
+        box
+        for box in grid
+        if box.top < top + height and box.bottom > top and box.left < left + width and box.right > left
+    ]
+    assert list(part) == touching
+    assert part.span.clip(*grid.shape) == part.span
+    assert (part.span.top, part.span.left) == touching[0][:2]
+    assert (part.span.bottom, part.span.right) == (touching[-1].bottom, touching[-1].right)
+
+
 @pytest.mark.parametrize(
     ("values", "got"),
     [

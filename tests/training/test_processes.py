@@ -88,7 +88,7 @@ def test_all_processes_validate_the_network_that_is_saved(launch, tmp_path, writ
     assert code == 0, told
     network = load(tmp_path / "run/checkpoints/run/last.pt").network()
     with PatchFile(path) as file:
-        found = validate(file, Predictor(network, torch.device("cpu"), "fp32"))
+        found = validate(file, Predictor([network], torch.device("cpu"), "fp32"))
     assert read_metrics(tmp_path / "run/runs/run")[-1]["loss/val"] == pytest.approx(found.loss, rel=1e-6)
 
 

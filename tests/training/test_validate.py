@@ -74,7 +74,7 @@ def test_the_loss_is_the_naive_mean_over_labelled_pixels_of_all_regions(file):
             powers = [math.exp(shade), math.exp(-shade), math.exp(shade**2 - 1)]
             if truth[row, column] != 255:
                 logs.append(-math.log(powers[truth[row, column]] / sum(powers)))
-    found = validate(stored, Predictor(Pointwise(), CPU))
+    found = validate(stored, Predictor([Pointwise()], CPU))
     assert found.loss == pytest.approx(np.mean(logs), rel=1e-5)
     assert found.confusion.counts.sum() == len(logs)
 
@@ -85,7 +85,7 @@ def test_scores_are_pooled_over_the_pixels_of_all_regions(file):
     for image, truth in regions:
         predicted = Pointwise()(torch.from_numpy(image).permute(2, 0, 1)[None])[0].argmax(0)
         expected += Confusion.of(truth, predicted.numpy().astype(np.uint8), 3)
-    found = validate(stored, Predictor(Pointwise(), CPU))
+    found = validate(stored, Predictor([Pointwise()], CPU))
     assert (found.confusion.counts == expected.counts).all()
     scores = found.scores(("a", "b", "c"))
     assert list(scores) == ["loss/val", "mean_iou", "iou/a", "iou/b", "iou/c"]
@@ -93,18 +93,18 @@ def test_scores_are_pooled_over_the_pixels_of_all_regions(file):
 
 
 def test_without_regions_there_is_nothing_to_say(file):
-    assert validate(file()[0], Predictor(Pointwise(), CPU)) is None
+    assert validate(file()[0], Predictor([Pointwise()], CPU)) is None
 
 
 def test_regions_of_nothing_but_ignored_pixels_have_no_score_and_no_loss(file):
-    found = validate(file((9, 9), ignored=1.1)[0], Predictor(Pointwise(), CPU))
+    found = validate(file((9, 9), ignored=1.1)[0], Predictor([Pointwise()], CPU))
     assert found.loss is None
     assert set(found.scores(("a", "b", "c")).values()) == {None}
 
 
 def test_panels_show_image_truth_and_prediction_of_the_first_regions(file):
     stored, regions = file((300, 270), *[(10, 12)] * 5)
-    panels = validate(stored, Predictor(Pointwise(), CPU)).panels
+    panels = validate(stored, Predictor([Pointwise()], CPU)).panels
     assert [panel.shape for panel in panels] == [(256, 3 * 256, 3)] + [(10, 3 * 12, 3)] * 3
     image, truth = regions[1]
     shown, true, predicted = np.split(panels[1], 3, axis=1)
