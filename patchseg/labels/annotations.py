@@ -46,7 +46,8 @@ def read_annotations(path: Path, *, attribute: str | None = None) -> list[Annota
 
     Args:
         path: A file, or a folder of them.
-        attribute: The attribute that names the class, for formats whose annotators choose it.
+        attribute: The attribute that names the class, for formats whose annotators choose it; "" where it does not
+            matter, so that their shapes have none.
 
     Raises:
         UsageError: There is no such path, no file in it, or it is open which attribute names the class.

@@ -61,7 +61,7 @@ def read(content: Any, path: Path, attribute: str | None = None) -> Annotations:
     Args:
         content: As `accepts` took it.
         path: The file.
-        attribute: The property that names the class; None takes QuPath's classification.
+        attribute: The property that names the class; None takes QuPath's classification, "" none.
 
     Raises:
         DataError: The content is damaged, or in other coordinates than pixels.
@@ -94,7 +94,7 @@ def read(content: Any, path: Path, attribute: str | None = None) -> Annotations:
 
 
 def _class(properties: dict[str, Any], attribute: str | None, place: str) -> str | None:
-    value = properties.get(attribute or "classification")
+    value = properties.get("classification" if attribute is None else attribute)
     if isinstance(value, dict):
         value = value.get("name")
     try:

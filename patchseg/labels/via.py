@@ -92,7 +92,7 @@ def read(content: Any, path: Path, attribute: str | None = None) -> Annotations:
     Args:
         content: As `accepts` took it.
         path: The file, for messages.
-        attribute: The region attribute that names the class; None takes the only one there is.
+        attribute: The region attribute that names the class; None takes the only one there is, "" none.
 
     Raises:
         DataError: The content is damaged.
@@ -101,7 +101,7 @@ def read(content: Any, path: Path, attribute: str | None = None) -> Annotations:
     tree = _tree(content, path) if isinstance(content, str) else content.get(_PROJECT, content)
     images = understood(_Images, {"images": tree}, path).images.values()
     regions = [region.region_attributes for image in images for region in image.regions]
-    attribute = attribute or _only_attribute(regions, path)
+    attribute = _only_attribute(regions, path) if attribute is None else attribute
     left_out: Counter[str] = Counter()
     drawings: dict[str, Drawing] = {}
     for image in images:

@@ -4,9 +4,8 @@ The names in a file are compared with those of the images there are, and never o
 folder leads nowhere.
 """
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from patchseg.errors import DataError
 from patchseg.imaging import SUFFIXES, open_image, raster
@@ -14,13 +13,13 @@ from patchseg.labels.annotations import SUFFIXES as ANNOTATION_SUFFIXES
 from patchseg.labels.annotations import annotation_files, read_annotations
 from patchseg.labels.content import base_name
 from patchseg.labels.drawn import Drawn, require_fit
+from patchseg.labels.matching import Matched, match
 from patchseg.labels.shapes import Annotations, Drawing
 from patchseg.parameters import DataParameters
 from patchseg.patches.pairs import Pair, Unpaired, doubles, image_files, name_of, walk
 from patchseg.progress import Progress
 
 _SHOWN = 5  # names in a sentence
-Value = TypeVar("Value")
 
 
 class _Entry(NamedTuple):
@@ -28,13 +27,6 @@ class _Entry(NamedTuple):
 
     file: Annotations
     drawing: Drawing
-
-
-class _Matched(NamedTuple):
-    """The number of the entry of each image, and what is open."""
-
-    entries: dict[Path, int]
-    findings: list[str]
 
 
 def is_annotated(images: Path, masks: Path) -> bool:
@@ -73,18 +65,18 @@ def find_drawn(
     paths = image_files(images)
     files = read_annotations(annotations, attribute=data.attribute)
     entries = [_Entry(file, drawing) for file in files for drawing in file.drawings]
-    matched = _match(paths, images, entries)
-    findings = doubles(paths, images) + matched.findings
-    if not matched.entries:
+    matched = match([path.relative_to(images) for path in paths], [entry.drawing.image for entry in entries])
+    found = {paths[place]: entries[number] for place, number in matched.entries.items()}
+    findings = doubles(paths, images) + _doubts(paths, entries, matched)
+    if not found:
         findings.append(
             f"{annotations}: lists none of the images in {images}; check that both belong together"
         )
     else:
-        findings += _strays(annotations, paths, matched, data)
+        findings += _strays(annotations, paths, found, data)
         _tell_spare(annotations, images, entries, matched, progress)
         if suffixes:
-            _tell_suffixes(annotations, entries, matched, progress)
-    found = {path: entries[number] for path, number in matched.entries.items()}
+            _tell_suffixes(annotations, found, progress)
     unlisted = [path for path in paths if path not in found]
     if unlisted and not findings:
         what = "left out" if data.unlisted == "skip" else f"taken as empty ({data.unlabeled})"
@@ -103,47 +95,29 @@ def find_drawn(
     return pairs
 
 
-def _match(paths: list[Path], root: Path, entries: list[_Entry]) -> _Matched:
-    """Match images with entries by relative path, with or without suffix, then by name, then by stem."""
-    found: dict[Path, int] = {}
-    findings: list[str] = []
-    taken: set[int] = set()
-    by: list[tuple[Callable[[Path], str], Callable[[str], str]]] = [
-        (lambda path: path.relative_to(root).as_posix(), lambda name: name.replace("\\", "/")),
-        (lambda path: name_of(path, root), _without_suffix),
-        (lambda path: path.name, base_name),
-        (lambda path: _stem(path.name), _stem),
-    ]
-    for of_image, of_entry in by:
-        left = _grouped((of_image(path), path) for path in paths if path not in found)
-        right = _grouped((of_entry(e.drawing.image), i) for i, e in enumerate(entries) if i not in taken)
-        for key in (key for key in left if key in right):
-            here, there = left[key], right[key]
-            taken.update(there)
-            found |= dict.fromkeys(here, there[0])
-            if len(here) > 1 or len(there) > 1:
-                listed = " or ".join(
-                    f"{entries[i].drawing.image} in {entries[i].file.path}" for i in there[:2]
-                )
-                findings.append(
-                    f"{' and '.join(map(str, here[:2]))}: may be {listed}; expected one of each, so rename them"
-                )
-    return _Matched(found, sorted(findings))
+def _doubts(paths: list[Path], entries: list[_Entry], matched: Matched) -> list[str]:
+    """Say which images and entries share a name."""
+    findings = []
+    for here, there in matched.doubtful:
+        shared = " and ".join(str(paths[i]) for i in here[:2])
+        listed = " or ".join(f"{entries[i].drawing.image} in {entries[i].file.path}" for i in there[:2])
+        findings.append(f"{shared}: may be {listed}; expected one of each, so rename them")
+    return sorted(findings)
 
 
-def _strays(annotations: Path, paths: list[Path], matched: _Matched, data: DataParameters) -> list[str]:
+def _strays(annotations: Path, paths: list[Path], found: dict[Path, _Entry], data: DataParameters) -> list[str]:
     """Name the images that no file lists, where that is refused."""
     if data.unlisted != "refuse":
         return []
     return [
         f"{path}: is not listed in {annotations}, so whether it is empty is open; list it there, or choose --unlisted skip or empty"
         for path in paths
-        if path not in matched.entries
+        if path not in found
     ]
 
 
 def _tell_spare(
-    annotations: Path, images: Path, entries: list[_Entry], matched: _Matched, progress: Progress
+    annotations: Path, images: Path, entries: list[_Entry], matched: Matched, progress: Progress
 ) -> None:
     """Say which entries have no image."""
     taken = set(matched.entries.values())
@@ -152,9 +126,9 @@ def _tell_spare(
         progress.say(f"{annotations}: lists {_some(spare)}, not in {images}; left out")
 
 
-def _tell_suffixes(annotations: Path, entries: list[_Entry], matched: _Matched, progress: Progress) -> None:
+def _tell_suffixes(annotations: Path, found: dict[Path, _Entry], progress: Progress) -> None:
     """Say which images go by a name of another suffix."""
-    other = {path.name: base_name(entries[number].drawing.image) for path, number in matched.entries.items()}
+    other = {path.name: base_name(entry.drawing.image) for path, entry in found.items()}
     renamed = [
         f"{name} as {listed}"
         for name, listed in other.items()
@@ -173,34 +147,6 @@ def _tell_turned(paths: list[Path], progress: Progress) -> None:
         progress.say(
             f"{_some(turned)}: turned upright by EXIF, and so is taken what is drawn; look at the masks"
         )
-
-
-def _grouped(pairs: Iterable[tuple[str, Value]]) -> dict[str, list[Value]]:
-    """Gather the values of each key."""
-    groups: dict[str, list[Value]] = {}
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
-    return groups
-
-
-def _without_suffix(name: str) -> str:
-    r"""Return a path with slashes, without the suffix of an image.
-
-    >>> _without_suffix("18\\7.jpg"), _without_suffix("18/7.3")
-    ('18/7', '18/7.3')
-    """
-    path = Path(name.replace("\\", "/"))
-    return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
-
-
-def _stem(name: str) -> str:
-    """Return the last part of a path without the suffix of an image, if it has one, and the "ome" before it.
-
-    >>> _stem("a/b.jpg"), _stem("slide.ome.tif"), _stem("slide"), _stem("7.3")
-    ('b', 'slide', 'slide', '7.3')
-    """
-    last = Path(base_name(name))
-    return (last.stem if last.suffix.lower() in SUFFIXES else last.name).removesuffix(".ome")
 
 
 def _pair(path: Path, root: Path, entry: _Entry) -> Pair:

@@ -6,9 +6,7 @@ import pytest
 from PIL import Image
 
 from patchseg.errors import DataError, UsageError
-from patchseg.labels.shapes import Drawing
 from patchseg.parameters import DataParameters
-from patchseg.patches import annotated as module
 from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.pairs import Unpaired
 from patchseg.progress import Progress
@@ -81,12 +79,6 @@ def test_an_exact_name_goes_before_a_stem(folder):
         "a.png": "y/a.png",
         "b.png": "b.png",
     }
-
-
-def test_an_exact_path_goes_before_a_name_and_takes_its_entry(folder):
-    entries = [module._Entry(None, Drawing(name, ())) for name in ("x/1.png", "2.png")]
-    paths = [folder / name for name in ("x/1.png", "y/1.png", "y/2.png")]
-    assert module._match(paths, folder, entries) == ({paths[0]: 0, paths[2]: 1}, [])
 
 
 def test_two_images_of_one_stem_are_told(folder):
