@@ -5,36 +5,43 @@ Names are compared, never opened: a path that climbs out of a folder leads nowhe
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from patchseg.imaging import SUFFIXES
 from patchseg.labels.content import base_name
+from patchseg.labels.shapes import Annotations, Drawing
+
+Value = TypeVar("Value")
+
+
+class Entry(NamedTuple):
+    """What a file draws on one image."""
+
+    file: Annotations
+    drawing: Drawing
 
 
 class Matched(NamedTuple):
-    """Which image is which entry, by their places.
+    """The place among the entries of each image that has one, and what is open, a sentence each."""
 
-    Attributes:
-        entries: The entry of each image that has one.
-        doubtful: Images and entries of one name, where more than one of either has it.
-    """
-
-    entries: dict[int, int]
-    doubtful: list[tuple[list[int], list[int]]]
+    entries: dict[Path, int]
+    findings: list[str]
 
 
-def match(images: Sequence[Path], entries: Sequence[str]) -> Matched:
-    r"""Match images with entries by relative path, with or without suffix, then by name, then by stem.
+def entries_of(files: Iterable[Annotations]) -> list[Entry]:
+    """Return what files draw, an entry an image and file."""
+    return [Entry(file, drawing) for file in files for drawing in file.drawings]
+
+
+def match(images: Sequence[tuple[Path, Path]], entries: Sequence[Entry]) -> Matched:
+    """Match images with entries by relative path, with or without suffix, then by name, then by stem.
 
     Args:
-        images: Each relative to the folder it was found in.
-        entries: The images as files of annotations call them, with the slashes of any system.
-
-    >>> match([Path("18/7.png"), Path("19/7.png"), Path("8.png")], ["18\\7.tif", "8.jpg", "9.png"]).entries
-    {0: 0, 2: 1}
+        images: (image, its path relative to where it was found).
+        entries: Each calls its image by a name, with the slashes of any system.
     """
-    found: dict[int, int] = {}
-    doubtful: list[tuple[list[int], list[int]]] = []
+    found: dict[Path, int] = {}
+    findings: list[str] = []
     taken: set[int] = set()
     by: list[tuple[Callable[[Path], str], Callable[[str], str]]] = [
         (Path.as_posix, lambda name: name.replace("\\", "/")),
@@ -43,25 +50,30 @@ def match(images: Sequence[Path], entries: Sequence[str]) -> Matched:
         (lambda path: _stem(path.name), _stem),
     ]
     for of_image, of_entry in by:
-        left = _grouped((of_image(path), i) for i, path in enumerate(images) if i not in found)
-        right = _grouped((of_entry(name), i) for i, name in enumerate(entries) if i not in taken)
+        left = _grouped((of_image(relative), path) for path, relative in images if path not in found)
+        right = _grouped((of_entry(e.drawing.image), i) for i, e in enumerate(entries) if i not in taken)
         for here, there in ((left[key], right[key]) for key in left if key in right):
             taken.update(there)
             found |= dict.fromkeys(here, there[0])
             if len(here) > 1 or len(there) > 1:
-                doubtful.append((here, there))
-    return Matched(found, doubtful)
+                listed = " or ".join(
+                    f"{entries[i].drawing.image} in {entries[i].file.path}" for i in there[:2]
+                )
+                findings.append(
+                    f"{' and '.join(map(str, here[:2]))}: may be {listed}; expected one of each, so rename them"
+                )
+    return Matched(found, sorted(findings))
 
 
-def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
-    """Gather the places of each name.
+def _grouped(pairs: Iterable[tuple[str, Value]]) -> dict[str, list[Value]]:
+    """Gather the values of each key.
 
     >>> _grouped([("a", 0), ("b", 1), ("a", 2)])
     {'a': [0, 2], 'b': [1]}
     """
-    groups: dict[str, list[int]] = {}
-    for key, place in pairs:
-        groups.setdefault(key, []).append(place)
+    groups: dict[str, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
     return groups
 
 

@@ -5,7 +5,6 @@ folder leads nowhere.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 from patchseg.errors import DataError
 from patchseg.imaging import SUFFIXES, open_image, raster
@@ -13,20 +12,13 @@ from patchseg.labels.annotations import SUFFIXES as ANNOTATION_SUFFIXES
 from patchseg.labels.annotations import annotation_files, read_annotations
 from patchseg.labels.content import base_name
 from patchseg.labels.drawn import Drawn, require_fit
-from patchseg.labels.matching import Matched, match
-from patchseg.labels.shapes import Annotations, Drawing
+from patchseg.labels.matching import Entry, Matched, entries_of, match
+from patchseg.labels.shapes import Drawing
 from patchseg.parameters import DataParameters
 from patchseg.patches.pairs import Pair, Unpaired, doubles, image_files, name_of, walk
 from patchseg.progress import Progress
 
 _SHOWN = 5  # names in a sentence
-
-
-class _Entry(NamedTuple):
-    """What a file draws on one image."""
-
-    file: Annotations
-    drawing: Drawing
 
 
 def is_annotated(images: Path, masks: Path) -> bool:
@@ -64,10 +56,10 @@ def find_drawn(
     """
     paths = image_files(images)
     files = read_annotations(annotations, attribute=data.attribute)
-    entries = [_Entry(file, drawing) for file in files for drawing in file.drawings]
-    matched = match([path.relative_to(images) for path in paths], [entry.drawing.image for entry in entries])
-    found = {paths[place]: entries[number] for place, number in matched.entries.items()}
-    findings = doubles(paths, images) + _doubts(paths, entries, matched)
+    entries = entries_of(files)
+    matched = match([(path, path.relative_to(images)) for path in paths], entries)
+    found = {path: entries[number] for path, number in matched.entries.items()}
+    findings = doubles(paths, images) + matched.findings
     if not found:
         findings.append(
             f"{annotations}: lists none of the images in {images}; check that both belong together"
@@ -82,7 +74,7 @@ def find_drawn(
         what = "left out" if data.unlisted == "skip" else f"taken as empty ({data.unlabeled})"
         progress.say(f"{annotations}: does not list {_some([path.name for path in unlisted])}; {what}")
         if data.unlisted == "empty":
-            found |= {path: _Entry(files[0], Drawing(path.name, ())) for path in unlisted}
+            found |= {path: Entry(files[0], Drawing(path.name, ())) for path in unlisted}
     _tell_turned([path for path, entry in found.items() if not entry.drawing.size], progress)
     pairs = []
     for path in paths:
@@ -95,17 +87,9 @@ def find_drawn(
     return pairs
 
 
-def _doubts(paths: list[Path], entries: list[_Entry], matched: Matched) -> list[str]:
-    """Say which images and entries share a name."""
-    findings = []
-    for here, there in matched.doubtful:
-        shared = " and ".join(str(paths[i]) for i in here[:2])
-        listed = " or ".join(f"{entries[i].drawing.image} in {entries[i].file.path}" for i in there[:2])
-        findings.append(f"{shared}: may be {listed}; expected one of each, so rename them")
-    return sorted(findings)
-
-
-def _strays(annotations: Path, paths: list[Path], found: dict[Path, _Entry], data: DataParameters) -> list[str]:
+def _strays(
+    annotations: Path, paths: list[Path], found: dict[Path, Entry], data: DataParameters
+) -> list[str]:
     """Name the images that no file lists, where that is refused."""
     if data.unlisted != "refuse":
         return []
@@ -117,7 +101,7 @@ def _strays(annotations: Path, paths: list[Path], found: dict[Path, _Entry], dat
 
 
 def _tell_spare(
-    annotations: Path, images: Path, entries: list[_Entry], matched: Matched, progress: Progress
+    annotations: Path, images: Path, entries: list[Entry], matched: Matched, progress: Progress
 ) -> None:
     """Say which entries have no image."""
     taken = set(matched.entries.values())
@@ -126,7 +110,7 @@ def _tell_spare(
         progress.say(f"{annotations}: lists {_some(spare)}, not in {images}; left out")
 
 
-def _tell_suffixes(annotations: Path, found: dict[Path, _Entry], progress: Progress) -> None:
+def _tell_suffixes(annotations: Path, found: dict[Path, Entry], progress: Progress) -> None:
     """Say which images go by a name of another suffix."""
     other = {path.name: base_name(entry.drawing.image) for path, entry in found.items()}
     renamed = [
@@ -149,7 +133,7 @@ def _tell_turned(paths: list[Path], progress: Progress) -> None:
         )
 
 
-def _pair(path: Path, root: Path, entry: _Entry) -> Pair:
+def _pair(path: Path, root: Path, entry: Entry) -> Pair:
     """Return an image with its drawing, which must be of its size."""
     with open_image(path) as image:
         shape = image.shape[:2]
