@@ -33,8 +33,6 @@ def uncovered(area: Box, done: Sequence[Box], *, whole_rows: bool = False) -> li
     >>> uncovered(Box(0, 0, 3, 4), [Box(0, 0, 2, 4), Box(1, 0, 2, 3)], whole_rows=True)
     [Box(top=2, left=0, height=1, width=4)]
     """
-    if not area.height or not area.width:
-        return []
     sides = np.array([(box.top, box.bottom, box.left, box.right) for box in done], np.int64).reshape(-1, 4)
     down = np.clip(sides[:, :2], area.top, area.bottom)
     across = np.clip(sides[:, 2:], area.left, area.right)

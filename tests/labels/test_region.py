@@ -170,6 +170,11 @@ def test_a_geojson_alone_is_the_region_of_the_image_it_is_given_for(tmp_path):
     assert region.bounds == Box(1, 1, 3, 2)
 
 
+def test_a_class_that_is_no_class_does_not_matter(tmp_path):
+    file = geojson(tmp_path / "a.geojson", (1, 1, 3, 4), kind={"classification": {"name": [1]}})
+    assert on(file).bounds == Box(1, 1, 3, 2)
+
+
 def test_of_several_images_each_has_what_is_drawn_on_it(tmp_path):
     file = via(tmp_path / "via.json", a=(1, 2, 3), b=(4, 0, 2), other=(0, 0, 1))
     regions = parse(file, "x/a.tif", "b.png")
