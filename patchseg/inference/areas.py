@@ -27,7 +27,7 @@ TABLE = "areas.csv"
 _RECORDS = Path(".patchseg") / "areas"
 _SCALE = 33550  # GeoTIFF 1.1, ModelPixelScaleTag: width, height and depth of a pixel in units of the map
 _CENTIMETRE = 10_000.0  # in micrometres
-_COUNTED = 2**20  # pixels at a time, which numpy counts as 8 bytes each
+_COUNTED = 2**16  # pixels at a time, which stay in the cache of the processor
 
 
 class AreaRecord(NamedTuple):
@@ -61,14 +61,17 @@ class Areas:
     def __init__(self, classes: Classes) -> None:
         self._names = classes.names
         self._height, self._width = 0, 0
-        self._counts = np.zeros(256, np.int64)
+        self._indices = (*range(len(classes)), IGNORE)
+        self._counts = np.zeros(len(self._indices), np.int64)
 
     def add(self, rows: NDArray[np.uint8]) -> None:
         """Count rows of class indices, (n, W) uint8, of which `IGNORE` is none."""
         self._height, self._width = self._height + len(rows), rows.shape[1]
         flat = rows.reshape(-1)
         for start in range(0, flat.size, _COUNTED):
-            self._counts += np.bincount(flat[start : start + _COUNTED], minlength=256)
+            part = flat[start : start + _COUNTED]
+            # For up to fifty classes faster than numpy's bincount, which takes the same time for any number.
+            self._counts += [np.count_nonzero(part == index) for index in self._indices]
 
     def record(self, name: str, beside: Beside = Beside()) -> AreaRecord:
         """Return what is counted.
@@ -77,11 +80,9 @@ class Areas:
             name: That of the image.
             beside: What its file says of the size of a pixel.
         """
-        counts = self._counts[: len(self._names)].tolist()
+        *counts, ignored = self._counts.tolist()
         pixels = dict(zip(self._names, counts, strict=True))
-        return AreaRecord(
-            name, self._height, self._width, pixels, int(self._counts[IGNORE]), *pixel_area(beside)
-        )
+        return AreaRecord(name, self._height, self._width, pixels, ignored, *pixel_area(beside))
 
 
 def pixel_area(beside: Beside) -> tuple[float | None, str]:
