@@ -23,7 +23,7 @@ lint: $(INSTALLED)
 
 # The others are given folders, and gpu.sh a GPU: see their first lines.
 bench: $(INSTALLED)
-	for name in blending rasterizing training; do .venv/bin/python "benchmarks/$$name.py" || exit 1; done
+	for name in blending inference rasterizing training; do .venv/bin/python "benchmarks/$$name.py" || exit 1; done
 
 docs: $(INSTALLED)
 	.venv/bin/python docs/generate.py

@@ -1,0 +1,85 @@
+"""What `inference.py --seams` measures: how visible the borders of tiles are in the probabilities of an image."""
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sliding import BLENDS, CHANNELS, CLASSES, blended, network
+from torch import Tensor
+
+from patchseg import device as devices
+from patchseg.imaging import Box, open_image
+from patchseg.inference.kinship import as_learned
+from patchseg.inference.predictor import Predictor
+from patchseg.inference.tiling import Grid
+from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.synth import draw
+
+WHOLE = "whole"
+
+
+def seams(options: argparse.Namespace) -> None:
+    """Print a line a blend: the jumps at the borders of tiles by those elsewhere, down the rows and along the columns."""
+    device = devices.choose(options.devices[-1])
+    checkpoint = load(options.checkpoint) if options.checkpoint else None
+    net = checkpoint.network() if checkpoint else network(device)
+    classes = len(checkpoint.classes) if checkpoint else CLASSES
+    images = list(pictures(options, checkpoint))
+    predictor, batch = Predictor(net, device), options.batch or devices.tile_batch(device)
+    print(
+        f"{len(images)} images of {images[0].shape}, tiles of {options.tile}, fp32 on {devices.describe(device)}"
+    )
+    print(f"{'':12}{'rows':>10}{'columns':>10}   jumps at the borders of tiles by jumps elsewhere")
+    for blend in (*BLENDS, WHOLE):
+        jumps: list[list[tuple[float, float]]] = [[], []]
+        for image in images:
+            grid = Grid((image.shape[0], image.shape[1]), options.tile)
+            found = probabilities(predictor, image, grid, classes=classes, blend=blend, batch=batch)
+            for axis, starts in enumerate((grid.rows, grid.columns)):
+                borders = {*starts, *(start + grid.tile_shape[axis] for start in starts)}
+                jumps[axis].append(jumps_of(found, borders, axis=axis + 1, factor=net.factor))
+        ratios = [sum(at for at, _ in each) / sum(elsewhere for _, elsewhere in each) for each in jumps]
+        print(f"{blend:12}{ratios[0]:10.4f}{ratios[1]:10.4f}", flush=True)
+
+
+def probabilities(
+    predictor: Predictor, image: NDArray[Any], grid: Grid, *, classes: int, blend: str, batch: int
+) -> Tensor:
+    """Return those of a whole image, (K, H, W) float32; of `WHOLE` by one forward pass."""
+    if blend == WHOLE:
+        return predictor(torch.from_numpy(image)[None])[0]
+    return torch.cat([*blended(predictor, image, grid, classes=classes, blend=blend, batch=batch)], dim=1)
+
+
+def jumps_of(probabilities: Tensor, borders: set[int], *, axis: int, factor: int) -> tuple[float, float]:
+    """Return the mean jump between neighbours along an axis of (K, H, W), across the borders and elsewhere.
+
+    The cells of the poolings have borders too, at which networks jump more than inside. So elsewhere is only where
+    these are as well: at the same places modulo their side.
+
+    >>> values = torch.tensor([0.0, 3.0, 4.0, 7.0, 13.0, 16.0, 17.0, 20.0])
+    >>> jumps_of(values[None, None], {0, 4, 8}, axis=2, factor=2)
+    (6.0, 1.0)
+    """
+    others = tuple({0, 1, 2} - {axis})
+    steps = probabilities.diff(dim=axis).abs().double().mean(dim=others).cpu()  # [i]: from pixel i to i + 1
+    places = range(1, len(steps) + 1)
+    phases = {border % factor for border in borders if border in places}
+    at = [place - 1 for place in places if place in borders]
+    elsewhere = [place - 1 for place in places if place not in borders and place % factor in phases]
+    return float(steps[at].mean()), float(steps[elsewhere].mean())
+
+
+def pictures(options: argparse.Namespace, checkpoint: Checkpoint | None) -> Iterator[NDArray[Any]]:
+    """Yield the images (H, W, C) that are asked for, else one synthetic image a size."""
+    for path in options.images:
+        if checkpoint is None:
+            raise SystemExit("--images: needs the --checkpoint that has learned such images")
+        with open_image(path, as_learned(checkpoint, print)) as source:
+            yield source.read(Box(0, 0, *source.shape[:2]))
+    for size in options.sizes if not options.images else []:
+        gray = draw(0, 0, size, size)[0]
+        yield np.stack([gray] * (len(checkpoint.channels) if checkpoint else CHANNELS), axis=2)
