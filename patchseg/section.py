@@ -118,6 +118,18 @@ def fold(value: str) -> str:
     return value
 
 
+def share(value: str) -> str:
+    """Return a share that is one.
+
+    >>> share("2/8")
+    '2/8'
+    """
+    match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", value)
+    if match is None or int(match[1]) > int(match[2]):
+        raise ValueError('should be a share such as "1/4", from "1/4" to "4/4"')
+    return value
+
+
 def loss_terms(value: str, names: Sequence[str]) -> list[tuple[float, str]]:
     """Return the weights and names of a sum of losses.
 
@@ -136,6 +148,7 @@ def loss_terms(value: str, names: Sequence[str]) -> list[tuple[float, str]]:
 
 Color = Annotated[str, AfterValidator(color)]
 Fold = Annotated[str, AfterValidator(fold)]
+Share = Annotated[str, AfterValidator(share)]
 Ignored = Annotated[int | str, BeforeValidator(ignored)]
 Positive = Annotated[float, Field(gt=0)]
 Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]

@@ -166,6 +166,7 @@ def test_every_module_opens_with_what_it_is_for():
         ("patchseg.models", "MODELS", parameters.Model),
         ("patchseg.models.unet", "NORMS", parameters.Norm),
         ("patchseg.inference.windows", "WINDOWS", parameters.Window),
+        ("patchseg.inference.predictor", "SYMMETRIES", parameters.Symmetries),
         ("patchseg.training.losses", "LOSSES", parameters.Loss),
         ("patchseg.training.optimizers", "OPTIMIZERS", parameters.Optimizer),
         ("patchseg.training.schedule", "SCHEDULES", parameters.Schedule),

@@ -5,20 +5,18 @@ import click
 from patchseg.cli.options import overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
 from patchseg.inference.infer import infer
-from patchseg.parameters import DataParameters, InferParameters, Parameters
-
-# What the checkpoint knows of the images that it was trained on.
-_OF_TRAINING = tuple(name for name in DataParameters.model_fields if name != "max_memory")
+from patchseg.parameters import InferParameters, Parameters
 
 
 @click.command
 @click.argument("infer__images", metavar="[IMAGE]...", nargs=-1)
-@parameters(InferParameters, DataParameters, without=_OF_TRAINING)
+@parameters(InferParameters)
 @overwrite
 def command(parameters: Parameters, overwrite: bool) -> None:
     """Segment images of any size: files, folders or globs.
 
-    The image is cut into half-overlapping tiles, whose class probabilities are averaged into one mask of its size.
+    The image is cut into half-overlapping tiles, whose class probabilities are averaged into one mask of its size. The same
+    command once more does what is missing: of many images, and of a large one.
 
     \b
     Example:
@@ -28,7 +26,7 @@ def command(parameters: Parameters, overwrite: bool) -> None:
     images = required(settings.images, "infer.images", "IMAGE")
     checkpoint = required(settings.checkpoint, "infer.checkpoint", "--checkpoint (-m)")
     path = infer(
-        list(images), checkpoint=checkpoint, parameters=settings, data=parameters.data, overwrite=overwrite,
+        list(images), checkpoint=checkpoint.split(","), parameters=settings, data=parameters.data, overwrite=overwrite,
         progress=Terminal(),
     )  # fmt: skip
     click.echo(path)

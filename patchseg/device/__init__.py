@@ -6,7 +6,7 @@ tables and never from a stopwatch, and is recorded by those who ask.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,8 @@ __all__ = [  # beside what is defined here
     "unshared",
 ]  # fmt: skip
 
-# Tiles a forward pass, by device. At least 2, and every batch is padded to it: some kernels round differently
-# for a batch of one.
-_TILE_BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
+# Tiles a forward pass, and the side above which they become fewer, by device.
+_TILE_BATCH = {"cpu": (4, 256), "mps": (8, 256), "cuda": (32, 256)}
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError, RuntimeError)
 # What torch says in a plain RuntimeError: on the CPU, on MPS, and on a GPU that another process has filled.
 _SAYING_SO = ("can't allocate memory", "out of memory")
@@ -106,9 +105,43 @@ def scaler(device: torch.device, precision: Precision) -> Any:
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
-def tile_batch(device: torch.device) -> int:
-    """Return the tiles of one forward pass."""
-    return _TILE_BATCH.get(device.type, 4)
+def tile_batch(device: torch.device, tile: int = 96) -> int:
+    """Return the tiles of one forward pass, by their side in pixels.
+
+    At least 2, and every batch is padded to it: some kernels round differently for a batch of one.
+
+    >>> [tile_batch(torch.device("cpu"), tile) for tile in (96, 256, 512)]
+    [4, 4, 2]
+    """
+    most, side = _TILE_BATCH.get(device.type, (4, 256))
+    return max(2, int(most * min(1.0, (side / tile) ** 2)))
+
+
+def taken() -> int:
+    """Return the bytes of the host's memory that this process takes; 0 where that cannot be told."""
+    return _status("VmRSS")
+
+
+def workspace(device: torch.device, work: Callable[[], Any]) -> int:
+    """Do some work, and return the bytes that it took at its peak beyond what was taken before, on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    with suppress(OSError):  # forgets the highest so far; not everywhere allowed
+        Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    work()
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(name: str) -> int:
+    with suppress(OSError, StopIteration):  # no Linux
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return 0
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:

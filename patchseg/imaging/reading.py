@@ -20,12 +20,14 @@ class Reading(NamedTuple):
         channels: The channels to read, by index or name; None for all.
         tell: Called with a sentence about a file that can be read, but at a cost.
         memory: Bytes that a file which is read whole may take; None for what is usual.
+        downwards: Whether boxes come in one column of them, each below the one before, so that no others need be kept.
     """
 
     pages: int | str | None = None
     channels: tuple[int | str, ...] | None = None
     tell: Callable[[str], None] = silent
     memory: int | None = None
+    downwards: bool = False
 
     @classmethod
     def of(cls, record: Mapping[str, Any], tell: Callable[[str], None] = silent) -> "Reading":

@@ -50,6 +50,23 @@ def weights(start: int, stop: int, length: int, target: int) -> NDArray[np.float
     return np.asarray(triangle / triangle.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def taps(start: int, stop: int, length: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Return the same for each pixel alone, whatever range it is asked for in: source pixels and weights, (n, T) each.
+
+    Those beyond an end, and those that fill a row up to T, weigh 0.
+
+    >>> [array.round(2).tolist() for array in taps(1, 2, 4, 2)]
+    [[[1, 2, 3, 3, 3]], [[0.14000000059604645, 0.4300000071525574, 0.4300000071525574, 0.0, 0.0]]]
+    """
+    step = length / target
+    radius = max(1.0, step)
+    centres = ((np.arange(start, stop) + 0.5) * step)[:, None]
+    pixels = np.floor(centres - radius).astype(np.intp) + np.arange(math.ceil(2 * radius) + 1)
+    triangle = np.maximum(0.0, 1.0 - np.abs(pixels + 0.5 - centres) / radius)
+    triangle[(pixels < 0) | (pixels >= length)] = 0
+    return pixels.clip(0, length - 1), (triangle / triangle.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
 def nearest(start: int, stop: int, length: int, target: int) -> NDArray[np.intp]:
     """Return the source pixel nearest to each of the pixels start..stop of `target`."""
     return np.asarray(np.minimum((np.arange(start, stop) + 0.5) * length / target, length - 1)).astype(

@@ -66,7 +66,7 @@ def open_source(path: Path, reading: Reading = Reading()) -> ImageSource:
             if not isinstance(found, str):
                 for part in found:
                     require_plausible(part, file.filehandle.size)
-                source = TiffSource(path, file, found)
+                source = TiffSource(path, file, found, downwards=reading.downwards)
                 _tell(path, file, source, reading)
         except MemoryError:
             raise
@@ -130,9 +130,12 @@ class TiffSource:
         path: Of the file.
         file: Taken over.
         parts: Pages of one kind; more than one are channels, one after the other.
+        downwards: Whether boxes come in one column of them, see `Reading`.
     """
 
-    def __init__(self, path: Path, file: tifffile.TiffFile, parts: list[Part]) -> None:
+    def __init__(
+        self, path: Path, file: tifffile.TiffFile, parts: list[Part], *, downwards: bool = False
+    ) -> None:
         self._file, page = file, parts[0].page
         self._layout, self._samples = Layout.of(page), page.samplesperpixel
         self._parts = len(parts)
@@ -143,6 +146,7 @@ class TiffSource:
         )
         self.palette = _palette(page) if self._parts == 1 else None
         self.orientation = int(page.tags.valueof(_ORIENTATION, 1))
+        self._downwards = downwards and self.orientation not in TURNS  # for which down is another way
         self._white = self.dtype.type(2**page.bitspersample - 1) if is_inverted(page) else None
         self._segments = Segments(path, file.filehandle, parts, self.dtype)
 
@@ -221,11 +225,13 @@ class TiffSource:
 
     def _capacity(self, box: Box) -> int:
         """Return the bytes of segments to keep for the box that comes after this one in a sweep."""
-        height, _, down, across, planes = self._layout
+        height, width, down, across, planes = self._layout
         rows = min(down, (box.height - 2) // height + 2)  # the most that a box so high can touch
         one = self.segment_bytes * planes * self._parts
         if box.width == self.shape[1]:
             return max(_BANDS, int(1.25 * one * across))
+        if self._downwards:
+            return max(_BANDS, int(1.25 * one * min(across, (box.width - 2) // width + 2)))
         if box.height == self.shape[0]:
             return max(_WINDOWS, int(1.25 * one * down))
         return max(_WINDOWS, int(1.25 * one * across * rows))

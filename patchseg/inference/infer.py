@@ -1,51 +1,36 @@
 """The verb `infer`: images of any size -> masks, row band by row band."""
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from torch import Tensor
+from typing import NamedTuple
 
 from patchseg import device as devices
 from patchseg.errors import DataError, SomeFailed, UsageError, listing
-from patchseg.imaging import ImageSource, Reading, open_image
-from patchseg.imaging.files import refuse_existing, whole
-from patchseg.imaging.scale import ScaledSource
-from patchseg.inference.kinship import Watched, as_learned, require_kin
-from patchseg.inference.outputs import Job, Outputs, plan_jobs
-from patchseg.inference.predictor import Predictor
-from patchseg.inference.rescale import RowResampler
-from patchseg.inference.stream import stream
-from patchseg.inference.tiling import Grid
-from patchseg.labels.classes import Originals
-from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.imaging import Reading
+from patchseg.imaging.files import whole
+from patchseg.inference import memory
+from patchseg.inference.areas import write_table
+from patchseg.inference.engine import Engine
+from patchseg.inference.jobs import Job, plan_jobs
+from patchseg.inference.kinship import as_learned
+from patchseg.inference.record import Record, begin, write
+from patchseg.inference.segment import Segmenter
+from patchseg.inference.shares import Share
+from patchseg.labels.region import Regions
 from patchseg.parameters import DataParameters, InferParameters, effective
-from patchseg.patches.pairs import find_images
+from patchseg.patches.pairs import RECORD, find_images
 from patchseg.patches.stacks import STACK, unstacked_images
-from patchseg.progress import Progress, counted, megabytes
+from patchseg.progress import Progress, counted
 
-RECORD = "parameters.effective.json"
-
-
-class Engine(NamedTuple):
-    """All that turns an image into rows of probabilities."""
-
-    checkpoint: Checkpoint
-    predictor: Predictor
-    tile: int
-    overlap: float
-    window: str
-    batch: int
-    originals: Originals | None = None
-    reading: Reading = Reading()
+FAILURES = "failures.json"
 
 
 def infer(
     images: list[Path | str],
     *,
-    checkpoint: Path | str,
+    checkpoint: Path | str | Sequence[Path | str],
     parameters: InferParameters = InferParameters(),
     data: DataParameters = DataParameters(),
     overwrite: bool = False,
@@ -53,9 +38,11 @@ def infer(
 ) -> Path:
     """Segment images: a mask of the same size for each, in the palette of the classes.
 
+    What an earlier run with the same settings has finished is left as it is, of large images row by row.
+
     Args:
         images: Files, folders or globs.
-        checkpoint: What `train` wrote.
+        checkpoint: What `train` wrote; of several the mean of their probabilities counts.
         parameters: How; `parameters.output` is the folder of the masks.
         data: The memory that pictures may take; what else it says of images is taken from the checkpoint.
         overwrite: Whether existing outputs may be replaced.
@@ -70,129 +57,155 @@ def infer(
         SomeFailed: Some images could not be used; they are named and the others are done.
     """
     progress = progress or Progress()
-    folder = Path(parameters.output)
-    model = load(Path(checkpoint))
-    devices.set_threads(parameters.threads)
-    device = devices.choose(parameters.device)
-    precision = devices.resolve_precision(parameters.precision, device)
-    parameters = parameters.planned(tile=model.patch)
-    assert parameters.tile is not None
-    reading = as_learned(model, progress.say)._replace(memory=data.max_memory)
     with devices.memory_errors("choose a smaller --tile"):
-        originals = model.classes.originals() if parameters.original_values else None
-        wide = originals is not None and originals.table.dtype.itemsize > 2
-        found = find_images(images)
-        if reading.pages == STACK:
-            found = unstacked_images(found)
-        jobs = plan_jobs(found, folder, parameters, wide=wide, reading=reading)
-        outputs = [path for job in jobs for path in job.outputs]
-        refuse_existing([*outputs, folder / RECORD], overwrite=overwrite)
-        _refuse_foreign(outputs, folder)
-        engine = Engine(
-            model, Predictor.of(model, device, precision), parameters.tile, parameters.overlap, parameters.blend,
-            devices.tile_batch(device), originals, reading,
-        )  # fmt: skip
-        progress.say(f"{counted(len(jobs), 'image')} on {devices.describe(device)}; {_memory(jobs, engine)}")
-        with whole(folder / RECORD) as part:
-            part.write_text(json.dumps(_record(images, checkpoint, parameters, engine, precision), indent=1))
+        # Several processes agree on what is there before one of them writes; from then on each goes its own way.
+        with devices.joined():
+            plan = _plan(images, checkpoint, parameters, data, progress, overwrite=overwrite)
         try:
-            _run_all(jobs, engine, progress)
+            _run_all(plan, progress)
         except DataError:
             # Nothing came of it, so nothing shall stand in the way of the next try.
-            if not any(path.exists() for path in outputs):
-                (folder / RECORD).unlink()
+            if not plan.went_on and plan.share.count == 1 and not any(job.mask.exists() for job in plan.jobs):
+                (plan.folder / RECORD).unlink()
+                (plan.folder / FAILURES).unlink(missing_ok=True)
             raise
-    return folder
+    return plan.folder
 
 
-def probabilities(source: ImageSource, engine: Engine) -> Iterator[Tensor]:
-    """Yield the probabilities of an image at its own size, (K, rows, W) float32 on the device, top to bottom."""
-    checkpoint, shape = engine.checkpoint, source.shape[:2]
-    at_scale = ScaledSource(source, checkpoint.scale) if checkpoint.scale != 1 else source
-    grid = Grid(at_scale.shape[:2], engine.tile, engine.overlap)
-    rows = stream(
-        at_scale, engine.predictor, grid, classes=len(checkpoint.classes), window=engine.window, batch=engine.batch,
-        device=engine.predictor.device,
-    )  # fmt: skip
-    if checkpoint.scale == 1:
-        yield from rows
-        return
-    resampler = RowResampler(at_scale.shape[:2], shape)
-    for band in rows:
-        finished = resampler.push(band)
-        if finished is not None:
-            yield finished
+class _Plan(NamedTuple):
+    """What is to be done: all images, the hand of this process, and who does it."""
+
+    folder: Path
+    jobs: list[Job]
+    hand: list[Job]
+    share: Share
+    segmenter: Segmenter
+    record: Record
+    went_on: bool
 
 
-def _refuse_foreign(outputs: list[Path], folder: Path) -> None:
-    """Raise a `UsageError` where masks would be replaced that `infer` has not written: drawn by hand, maybe."""
-    there = [path for path in outputs if path.exists()]
-    if there and not (folder / RECORD).exists():
+def _plan(
+    images: list[Path | str],
+    checkpoint: Path | str | Sequence[Path | str],
+    parameters: InferParameters,
+    data: DataParameters,
+    progress: Progress,
+    *,
+    overwrite: bool,
+) -> _Plan:
+    """Choose the device, load the networks, find the images, and begin the folder of the masks."""
+    folder, share = Path(parameters.output), Share.of(parameters.shard)
+    if overwrite and parameters.shard:
         raise UsageError(
-            f"{there[0]}: was not written by infer (no {RECORD} in {folder}), so --overwrite does not replace it; "
-            "choose another --output"
+            "--overwrite: one job of several would remove what another has begun; remove the masks first, without --shard"
         )
+    files = [Path(item) for item in ([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)]
+    threads, device = devices.set_threads(parameters.threads), devices.choose(parameters.device)
+    engine = Engine.of(files, parameters, device, tell=progress.say)
+    parameters = parameters.planned(tile=engine.tile)
+    reading = as_learned(engine.checkpoint, progress.say)
+    reading = reading._replace(memory=parameters.max_memory or data.max_memory, downwards=True)
+    originals = engine.checkpoint.classes.originals() if parameters.original_values else None
+    wide = originals is not None and originals.table.dtype.itemsize > 2
+    found = _found(images, reading)
+    regions = Regions.parse(parameters.roi, found) if parameters.roi else None
+    jobs = plan_jobs(found, folder, parameters, wide=wide, reading=reading)
+    base = memory.measured(engine, parameters.max_memory)
+    segmenter = Segmenter(engine, parameters, reading, base, originals, regions, share)
+    record = _record(images, files, parameters, engine, threads)
+    went_on = bool(jobs) and devices.rank() > 0
+    if not went_on:
+        outputs = [path for job in jobs for path in job.outputs]
+        went_on = begin(folder, record, outputs, progress, overwrite=overwrite)
+    small = [job for job in jobs if not job.is_large]
+    mine = {small[number].name for number in share.hand([job.pixels for job in small])}
+    hand = [job for job in jobs if (job.is_large or job.name in mine) and (overwrite or not job.is_finished)]
+    _tell(jobs, hand, segmenter, progress)
+    return _Plan(folder, jobs, hand, share, segmenter, record, went_on)
 
 
-def _run_all(jobs: list[Job], engine: Engine, progress: Progress) -> None:
+def _found(images: list[Path | str], reading: Reading) -> list[tuple[Path, Path]]:
+    found = find_images(images)
+    return unstacked_images(found) if reading.pages == STACK else found
+
+
+def _tell(jobs: list[Job], hand: list[Job], segmenter: Segmenter, progress: Progress) -> None:
+    """Say what is to be done, and what it takes."""
+    engine, share = segmenter.engine, segmenter.share
+    done = sum(job.is_finished for job in jobs) if len(hand) < len(jobs) else 0
+    words = [f"{counted(len(jobs), 'image')} on {devices.describe(engine.predictor.device)}"]
+    if done:
+        words.append(f"{done} finished already")
+    if share.count > 1:
+        words.append(f"share {share.index + 1} of {share.count}: {counted(len(hand), 'image')}")
+    if hand:
+        widest = max(hand, key=lambda job: job.shape[1])
+        columns = segmenter.columns(widest)
+        image = memory.need(engine, max(column.width for column in columns), segmenter.scale(widest))
+        cut = f" in {len(columns)} columns" if len(columns) > 1 else ""
+        words.append(f"at most {memory.told(segmenter.base, image)}{cut}")
+    progress.say("; ".join(words))
+
+
+def _run_all(plan: _Plan, progress: Progress) -> None:
     """Do one image after the other; go on after an image that cannot be read."""
-    failures: list[str] = []
-    for number, job in enumerate(jobs, 1):
+    failures: dict[str, str] = {}
+    for number, job in enumerate(plan.hand, 1):
         try:
-            _run(job, engine, progress, f"{number}/{len(jobs)} {job.image.name}")
+            plan.segmenter.segment(job, progress, f"{number}/{len(plan.hand)} {job.image.name}")
         except DataError as error:
-            failures.append(str(error))
+            failures[str(job.image)] = str(error)
     progress.stop()
-    if failures:
-        kind = SomeFailed if len(failures) < len(jobs) else DataError
-        raise kind(listing(failures))
+    if plan.segmenter.parameters.areas:
+        write_table(plan.folder)
+    at_once = plan.segmenter.engine.predictor.at_once
+    if at_once:  # the masks since then may differ in rounding
+        plan.record["compute.tiles_at_once"] = {"value": at_once, "source": "memory"}
+        write(plan.folder / RECORD, plan.record)
+    _tell_failures(plan, failures)
 
 
-def _run(job: Job, engine: Engine, progress: Progress, label: str) -> None:
-    """Segment one image, rows in, rows out."""
-    with open_image(job.image, engine.reading) as source:
-        require_kin(job.image, source, engine.checkpoint)
-        progress.start(label, source.shape[0])
-        watched = Watched(source, job.image)
-        with Outputs(job, source, engine.checkpoint, engine.originals) as outputs:
-            for rows in probabilities(watched, engine):
-                outputs.write(rows)
-                progress.step(rows.shape[1])
-        if doubt := watched.doubt(engine.checkpoint):
-            progress.say(doubt)
-
-
-def _memory(jobs: list[Job], engine: Engine) -> str:
-    """Say what the widest image will take beyond the network: none of it depends on the height."""
-    model = engine.checkpoint
-    # Sums of probabilities and the finished rows, and two bands of the source.
-    pixel = len(model.classes) * 4 * 2 + 2 * len(model.channels) * np.dtype(model.dtype).itemsize
-    width = max(job.width for job in jobs) * model.scale
-    return f"{megabytes(width * engine.tile * pixel)} for the bands of the widest image, beside the network"
+def _tell_failures(plan: _Plan, failures: dict[str, str]) -> None:
+    """Write failures.json, or take an earlier one away, and raise an error that lists them."""
+    share = plan.share
+    name = FAILURES if share.count == 1 else f"failures-{share.index + 1}-of-{share.count}.json"
+    if not failures:
+        (plan.folder / name).unlink(missing_ok=True)
+        return
+    entries = [{"image": image, "error": error} for image, error in failures.items()]
+    with whole(plan.folder / name) as part:
+        part.write_text(json.dumps({"failures": entries}, indent=1), encoding="utf-8")
+    kind = SomeFailed if len(failures) < len(plan.jobs) else DataError
+    raise kind(listing(list(failures.values())))
 
 
 def _record(
     images: list[Path | str],
-    checkpoint: Path | str,
+    files: list[Path],
     parameters: InferParameters,
     engine: Engine,
-    precision: str,
-) -> dict[str, Any]:
+    threads: int,
+) -> Record:
     """Return what parameters.effective.json says: the parameters, the classes, and what decides the bytes."""
-    record = effective(parameters)
-    record["infer.images"] = {"value": [str(Path(image).resolve()) for image in images], "source": "argument"}
-    record["infer.checkpoint"] = {"value": str(checkpoint), "source": "argument"}
-    classes = engine.checkpoint.classes
-    record["data.classes"] = {"value": classes.to_json(), "source": str(checkpoint)}
-    record["data.reading"] = {"value": classes.reading.to_json(), "source": str(checkpoint)}
-    if engine.originals is not None:
-        record["infer.ignored"] = {"value": engine.originals.ignored, "source": "plan"}
-    read = {key: engine.checkpoint.parameters.get(key) for key in ("data.pages", "data.channels")}
+    model, device = engine.checkpoint, engine.predictor.device
+    first = str(files[0])
+    record: Record = effective(parameters)
+    record["infer.images"] = {
+        "value": [str(Path(image).resolve()) for image in images],
+        "source": "argument",
+    }
+    record["infer.checkpoint"] = {"value": ",".join(map(str, files)), "source": "argument"}
+    record["data.classes"] = {"value": model.classes.to_json(), "source": first}
+    record["data.reading"] = {"value": model.classes.reading.to_json(), "source": first}
+    if parameters.original_values:
+        record["infer.ignored"] = {"value": model.classes.originals().ignored, "source": "plan"}
+    read = {key: model.parameters.get(key) for key in ("data.pages", "data.channels")}
     record |= {key: entry for key, entry in read.items() if entry and entry["value"] is not None}
-    device = engine.predictor.device
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     for name, value in {
-        "device": devices.describe(device), "threads": devices.set_threads(parameters.threads), "precision": precision,
-        "tile_batch": engine.batch,
+        "device": devices.describe(device), "threads": threads,
+        "precision": devices.resolve_precision(parameters.precision, device), "tile_batch": engine.batch,
+        "checkpoint": ",".join(digests),
     }.items():  # fmt: skip
         record[f"compute.{name}"] = {"value": value, "source": "plan"}
     return record

@@ -1,5 +1,6 @@
 """Whether an image is of the kind that a model has learned: its channels, its dtype, and the range of its values."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,17 @@ def require_kin(path: Path, source: ImageSource, checkpoint: Checkpoint) -> None
 
 
 class Watched:
-    """A source that is looked at as it is read: NaN is refused, and the largest value noted."""
+    """A source that is looked at as it is read: NaN is refused, and the largest value noted.
+
+    Two threads may read it: one reads ahead while the other paints what is finished.
+    """
 
     def __init__(self, source: ImageSource, path: Path) -> None:
         self._source, self._path = source, path
         self.shape, self.dtype, self.palette = source.shape, source.dtype, source.palette
-        self.valid, self.close = source.valid, source.close
+        self.close = source.close
         self._highest = -np.inf
+        self._lock = threading.Lock()
 
     def read(self, box: Box) -> Any:
         """Return the raw pixels of a box inside the image, (h, w, C).
@@ -59,10 +64,16 @@ class Watched:
         Raises:
             DataError: They hold NaN or infinity.
         """
-        pixels = self._source.read(box)
+        with self._lock:
+            pixels = self._source.read(box)
         require_finite(pixels, self._path, top=box.top)
         self._highest = max(self._highest, float(pixels.max()))
         return pixels
+
+    def valid(self, box: Box) -> Any:
+        """Return where the box holds data, (h, w) bool, or None where all of it does."""
+        with self._lock:
+            return self._source.valid(box)
 
     def doubt(self, checkpoint: Checkpoint) -> str | None:
         """Return a sentence where what was read lies far off the range that the model has learned, else None."""

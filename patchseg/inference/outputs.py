@@ -1,186 +1,221 @@
-"""What `infer` writes for an image: mask, and on request probabilities and overlay, all row by row."""
+"""What `infer` writes for an image: mask, layers of numbers, overlay, outlines and areas, all row by row.
 
+Each is a context manager that takes a box as wide as the image and the rows of the layers in it, top to bottom.
+"""
+
+from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Box, ImageSource, Reading, open_image, picture
+from patchseg.imaging import Box, ImageSource, picture
 from patchseg.imaging.beside import Beside
-from patchseg.imaging.reading import silent
+from patchseg.imaging.resolution import pixel_size
 from patchseg.imaging.source import Array
-from patchseg.imaging.write import PNG_PIXELS, RowWriter, open_writer
-from patchseg.inference.predictor import most_probable
+from patchseg.imaging.write import RowWriter, open_writer
+from patchseg.inference.areas import Areas, keep
+from patchseg.inference.jobs import Job
+from patchseg.inference.layers import LAYERS, Rows
 from patchseg.labels.classes import IGNORE, Originals
+from patchseg.labels.outlines import Outliner
+from patchseg.labels.region import Region
+from patchseg.labels.selection import Selection
+from patchseg.labels.write_geojson import GeoJsonWriter
 from patchseg.models.checkpoint import Checkpoint
 from patchseg.parameters import InferParameters
 
-
-class Job(NamedTuple):
-    """One image and the files that come of it.
-
-    Attributes:
-        image: The file.
-        width: Its columns; 0 where it cannot be read, which is told when its turn comes.
-        mask: Where its mask goes.
-        probabilities: Where its probabilities go, if they are wanted.
-        overlay: Where the picture of both goes, if it is wanted.
-        pyramid: Whether the mask holds smaller sizes of itself.
-    """
-
-    image: Path
-    width: int
-    mask: Path
-    probabilities: Path | None
-    overlay: Path | None
-    pyramid: bool = False
-
-    @property
-    def outputs(self) -> list[Path]:
-        """The files to write."""
-        return [path for path in (self.mask, self.probabilities, self.overlay) if path]
+_Error = type[BaseException] | None
 
 
-def plan_jobs(
-    found: list[tuple[Path, Path]],
-    folder: Path,
-    parameters: InferParameters,
-    *,
-    wide: bool = False,
-    reading: Reading = Reading(),
-) -> list[Job]:
-    """Return the outputs of each image; equal ones are refused, and such that would replace an image.
+class Output(Protocol):
+    """A file that rows become; a context manager that leaves no half file behind."""
 
-    Args:
-        found: (image, its path relative to the folder or glob it was found in).
-        folder: Where masks go.
-        parameters: Which outputs are wanted, and their format.
-        wide: Whether the values of masks take 32 bits, which PNG does not hold.
-        reading: How the images are read.
+    def write(self, box: Box, rows: Rows) -> None:
+        """Append the rows of a box, each layer (h, W) or (h, W, K)."""
+        ...
 
-    Raises:
-        UsageError: The values do not fit into PNG, two images would have the same mask, or an image would be replaced.
-    """
-    if wide and parameters.format == "png":
-        raise UsageError(
-            "--format png holds no values below 0 or above 65535, as --original-values asks for; use tiff"
-        )
-    jobs: list[Job] = []
-    owner: dict[Path, Path] = {}
-    for image, relative in found:
-        stem = relative.with_suffix("")
-        if owner.setdefault(stem, image) != image:
-            raise UsageError(
-                f"{image}: would have the same mask {folder / stem} as {owner[stem]}; infer them apart"
-            )
-        height, width = _size(image, reading._replace(tell=silent))
-        # A PNG is held whole until it is written.
-        fitting = ".tif" if height * width > PNG_PIXELS or wide or parameters.pyramid else ".png"
-        suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
-        mask = ".zarr" if parameters.format == "zarr" else suffix
-        jobs.append(
-            Job(
-                image,
-                width,
-                folder / f"{stem}{mask}",
-                folder / "probabilities" / f"{stem}.tif" if parameters.probabilities else None,
-                folder / "overlays" / f"{stem}{suffix}" if parameters.overlay else None,
-                parameters.pyramid,
-            )
-        )
-    images = {image.resolve() for image, _ in found}
-    for path in (path for job in jobs for path in job.outputs):
-        if path.resolve() in images:
-            raise UsageError(
-                f"{path}: is one of the images and would be replaced; choose another folder for the masks"
-            )
-    return jobs
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: _Error, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
 
 
 class Outputs:
-    """The open files of one image; they appear whole, or not at all after an error.
+    """All files of one image; they appear whole, or not at all after an error.
 
     Args:
         job: Which files.
         source: The image.
         checkpoint: For the classes and the kind of the images.
+        parameters: How probabilities are stored, and which outlines are written.
         originals: What stands in the mask for each class index; None for the indices themselves.
+        region: Where the mask has classes; None for everywhere.
     """
 
     def __init__(
-        self, job: Job, source: ImageSource, checkpoint: Checkpoint, originals: Originals | None = None
+        self,
+        job: Job,
+        source: ImageSource,
+        checkpoint: Checkpoint,
+        *,
+        parameters: InferParameters = InferParameters(),
+        originals: Originals | None = None,
+        region: Region | None = None,
     ) -> None:
-        self._source, self._top = source, 0
-        self._palette, self._contrast = checkpoint.classes.palette, _contrast(checkpoint)
-        shape = source.shape[:2]
-        self._table = None if originals is None else originals.table
-        beside = Beside.of_image(job.image)
-        written = range(len(checkpoint.classes)) if originals is None else originals.table.tolist()
-        # Colours of the user's own are no values.
-        values = [
-            item | {"value": value if isinstance(value, int) else None}
-            for item, value in zip(checkpoint.classes.to_json(), written, strict=False)
-        ]
-        told = beside.describing(values)._replace(pyramid=job.pyramid)
-        if self._table is None:
-            self._mask = open_writer(job.mask, shape, palette=self._palette, beside=told)
-        else:
-            colors = _spread(self._table, self._palette)
-            self._mask = open_writer(
-                job.mask,
-                (*shape, *self._table.shape[1:]),
-                self._table.dtype,
-                palette=colors,
-                beside=told,
+        self._source, self._region, self._top = source, region, 0
+        shape, beside = source.shape[:2], Beside.of_image(job.image)
+        self._outputs: list[Output] = [MaskFile(job, shape, checkpoint, originals, beside)]
+        for kind, path in job.layers.items():
+            name = parameters.probability_type if kind == "probabilities" else kind
+            layer = LAYERS[name]
+            writer = open_writer(
+                path, layer.shape(*shape, len(checkpoint.classes)), layer.dtype, beside=beside
             )
-        kinds = (job.probabilities, (len(checkpoint.classes),), np.float16), (job.overlay, (3,), np.uint8)
-        self._probabilities, self._overlay = (
-            None if path is None else open_writer(path, (*shape, *channels), dtype, beside=beside)
-            for path, channels, dtype in kinds
-        )
+            self._outputs.append(LayerFile(name, writer))
+        if job.overlay:
+            writer = open_writer(job.overlay, (*shape, 3), beside=beside)
+            self._outputs.append(Overlay(writer, source, checkpoint))
+        if job.polygons:
+            self._outputs.append(Outlines(job, shape[1], checkpoint, parameters))
+        if job.areas:
+            self._outputs.append(AreaCount(job, checkpoint, beside))
 
-    def write(self, rows: Tensor) -> None:
-        """Append rows of probabilities, (K, h, W) float32."""
-        box = Box(self._top, 0, rows.shape[1], rows.shape[2])
-        indices = most_probable(rows).cpu().numpy()
-        valid = self._source.valid(box)
-        if valid is not None:
-            indices[~valid] = IGNORE
-        self._mask.write(indices if self._table is None else self._table[indices])
-        if self._probabilities:
-            self._probabilities.write(rows.permute(1, 2, 0).half().cpu().numpy())
-        if self._overlay:
-            shown = picture.to_rgb8(self._source.read(box), *self._contrast)
-            self._overlay.write(picture.overlay(shown, indices, self._palette))
+    def write(self, rows: Rows) -> None:
+        """Append rows; outside of the region, and where the image holds no data, they have no class."""
+        indices = rows["mask"]
+        box = Box(self._top, 0, *indices.shape)
+        for inside in (self._source.valid(box), self._region.mask(box) if self._region else None):
+            if inside is not None:
+                indices[~inside] = IGNORE
+        for output in self._outputs:
+            output.write(box, rows)
         self._top = box.bottom
 
     def __enter__(self) -> Self:
-        writers: list[RowWriter | None] = [self._mask, self._probabilities, self._overlay]
         with ExitStack() as opened:  # where one cannot be opened, those before it are given up
-            for writer in writers:
-                if writer:
-                    opened.enter_context(writer)
+            for output in self._outputs:
+                opened.enter_context(output)
             self._files = opened.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: _Error, error: BaseException | None, trace: TracebackType | None) -> None:
         self._files.__exit__(kind, error, trace)
 
 
-def _size(image: Path, reading: Reading) -> tuple[int, int]:
-    """Return rows and columns of an image, none where it cannot be read."""
-    try:
-        with open_image(image, reading) as source:
-            return source.shape[:2]
-    except DataError:
-        return 0, 0
+class LayerFile:
+    """A layer as it is."""
+
+    def __init__(self, name: str, writer: RowWriter) -> None:
+        self._name, self._writer = name, writer
+
+    def write(self, box: Box, rows: Rows) -> None:
+        """Append the rows of the layer."""
+        self._writer.write(rows[self._name])
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, kind: _Error, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.__exit__(kind, error, trace)
+
+
+class MaskFile(LayerFile):
+    """The mask, in class indices or in the values and colours of the training masks, with its classes inside."""
+
+    def __init__(
+        self,
+        job: Job,
+        shape: tuple[int, int],
+        checkpoint: Checkpoint,
+        originals: Originals | None,
+        beside: Beside,
+    ) -> None:
+        classes, table = checkpoint.classes, None if originals is None else originals.table
+        written: Iterable[object] = range(len(classes)) if table is None else table.tolist()
+        # Colours of the user's own are no values.
+        values = [
+            item | {"value": value if isinstance(value, int) else None}
+            for item, value in zip(classes.to_json(), written, strict=False)
+        ]
+        told = beside.describing(values)._replace(pyramid=job.pyramid)
+        if table is None:
+            writer = open_writer(job.mask, shape, palette=classes.palette, beside=told)
+        else:
+            colors = _spread(table, classes.palette)
+            writer = open_writer(
+                job.mask, (*shape, *table.shape[1:]), table.dtype, palette=colors, beside=told
+            )
+        super().__init__("mask", writer)
+        self._table = table
+
+    def write(self, box: Box, rows: Rows) -> None:
+        """Append class indices."""
+        indices = rows["mask"]
+        self._writer.write(indices if self._table is None else self._table[indices])
+
+
+class Overlay(LayerFile):
+    """The image with the mask over it."""
+
+    def __init__(self, writer: RowWriter, source: ImageSource, checkpoint: Checkpoint) -> None:
+        super().__init__("mask", writer)
+        self._source, self._contrast = source, _contrast(checkpoint)
+        self._palette = checkpoint.classes.palette
+
+    def write(self, box: Box, rows: Rows) -> None:
+        """Append the picture of the rows."""
+        shown = picture.to_rgb8(self._source.read(box), *self._contrast)
+        self._writer.write(picture.overlay(shown, rows["mask"], self._palette))
+
+
+class Outlines:
+    """The outlines of all regions but the background's, as GeoJSON."""
+
+    def __init__(self, job: Job, width: int, checkpoint: Checkpoint, parameters: InferParameters) -> None:
+        assert job.polygons is not None
+        self._outliner = Outliner(width, range(1, len(checkpoint.classes)))
+        self._selection = Selection(
+            smallest=parameters.smallest, holes=parameters.holes, largest=parameters.largest
+        )
+        self._file = GeoJsonWriter(job.polygons, checkpoint.classes, pixel_size(job.image))
+
+    def write(self, box: Box, rows: Rows) -> None:
+        """Write the regions that end in these rows."""
+        self._file.write(self._selection.push(self._outliner.push(rows["mask"])))
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, kind: _Error, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._file.write(self._selection.push(self._outliner.finish()))
+            self._file.write(self._selection.finish())
+        self._file.__exit__(kind, error, trace)
+
+
+class AreaCount:
+    """The pixels of each class, kept for the table of all images."""
+
+    def __init__(self, job: Job, checkpoint: Checkpoint, beside: Beside) -> None:
+        assert job.areas is not None
+        self._job, self._beside, self._areas = job, beside, Areas(checkpoint.classes)
+
+    def write(self, box: Box, rows: Rows) -> None:
+        """Count the rows."""
+        self._areas.add(rows["mask"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: _Error, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            keep(self._job.folder, self._areas.record(self._job.name, self._beside))
 
 
 def _spread(table: Array, palette: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

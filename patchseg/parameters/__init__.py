@@ -30,13 +30,21 @@ from patchseg.parameters.learning import (
     Strength,
     TrainParameters,
 )
-from patchseg.parameters.masks import EvaluateParameters, Format, InferParameters, Window
+from patchseg.parameters.masks import (
+    Blend,
+    EvaluateParameters,
+    Format,
+    InferParameters,
+    ProbabilityType,
+    Symmetries,
+    Window,
+)
 from patchseg.section import Section
 
 __all__ = [
-    "AugmentParameters", "Class", "ClassParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format",
+    "AugmentParameters", "Blend", "Class", "ClassParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format",
     "InferParameters", "Keep", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer", "Parameters",
-    "Precision", "PrepareParameters", "Schedule", "Strength", "SynthParameters", "TrainParameters", "Window", "effective",
+    "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "Symmetries", "SynthParameters", "TrainParameters", "Window", "effective",
 ]  # fmt: skip
 
 

@@ -3,10 +3,13 @@
 from typing import ClassVar, Literal
 
 from patchseg.parameters.learning import Device, Precision
-from patchseg.section import Section, setting
+from patchseg.section import Section, Share, Size, setting
 
 Window = Literal["flat", "gaussian", "hann"]
+Blend = Literal[Window, "exact"]
+Symmetries = Literal["none", "flips", "all"]
 Format = Literal["auto", "png", "tiff", "zarr"]
+ProbabilityType = Literal["float16", "uint8"]
 
 
 class InferParameters(Section):
@@ -14,13 +17,33 @@ class InferParameters(Section):
 
     section: ClassVar[str] = "infer"
     images: list[str] | None = setting(None, "files, folders or globs", flag=False)
-    checkpoint: str | None = setting(None, "checkpoint, such as checkpoints/NAME/best.pt", short="-m")
+    checkpoint: str | None = setting(
+        None,
+        "checkpoint, such as checkpoints/NAME/best.pt; of several, with commas between, the mean counts",
+        short="-m",
+    )
     output: str = setting("masks", "folder of the masks to write", short="-o")
     tile: int | None = setting(
-        None, "side of the square tiles, in pixels [auto: the patch of the training]", ge=8
+        None, "side of the square tiles, in pixels [auto: the patch of the training; 512 for exact]", ge=8
     )
     overlap: float = setting(0.5, "share of a tile that its neighbour covers too", ge=0, lt=1)
-    blend: Window = setting("flat", "weights of a tile's pixels in the average of probabilities")
+    blend: Blend = setting(
+        "flat",
+        "weights of a tile's pixels in the average of probabilities; exact keeps only what one big forward pass would give",
+    )
+    symmetries: Symmetries = setting(
+        "none", "average over mirrored tiles (4 times the time), or over turned ones too (8 times)"
+    )
+    roi: str | None = setting(
+        None,
+        "segment only this: top,left,height,width in pixels, or a file of shapes; the rest of a mask is 255",
+    )
+    skip_blank: bool = setting(False, "take tiles of one colour for background, without predicting them")
+    pixel_size: float | None = setting(
+        None,
+        "micrometres of a pixel that the network works at; images are resampled to it by what their files say",
+        gt=0,
+    )
     format: Format = setting("auto", "of the masks [auto: PNG, TIFF above 16 megapixels]")
     original_values: bool = setting(
         False,
@@ -29,8 +52,29 @@ class InferParameters(Section):
     pyramid: bool = setting(
         False, "write masks as TIFF with smaller sizes inside, for viewers of large images"
     )
-    probabilities: bool = setting(False, "write the probabilities too: a channel a class, float16 TIFF")
+    probabilities: bool = setting(False, "write the probabilities too: a TIFF with a channel a class")
+    probability_type: ProbabilityType = setting("float16", "how they are stored; uint8 counts 255ths")
+    confidence: bool = setting(
+        False, "write by how much the most probable class leads the second, as float16 TIFF"
+    )
+    disagreement: bool = setting(
+        False, "write how much overlapping tiles contradict each other, in nats, as float16 TIFF"
+    )
     overlay: bool = setting(False, "write the image with the mask over it too")
+    polygons: bool = setting(False, "write the outlines of all regions as GeoJSON too, as QuPath reads it")
+    smallest: int = setting(1, "pixels of the smallest region whose outline is written", ge=1)
+    holes: bool = setting(True, "keep the holes of outlines, or fill them")
+    largest: int | None = setting(None, "write so many outlines of each class, the largest [auto: all]", ge=1)
+    areas: bool = setting(False, "write areas.csv too: the pixels, and the area, of each class in each image")
+    verify: bool = setting(
+        False, "compare some places of each image with one big forward pass, and tell the difference"
+    )
+    max_memory: Size | None = setting(
+        None, "memory to take, such as 4GB; wide images are cut into columns for it [auto: what is free]"
+    )
+    shard: Share | None = setting(
+        None, 'do one share of the images, such as "1/4", for several jobs that write into one folder'
+    )
     device: Device = setting("auto", "where to compute")
     precision: Precision = setting("auto", "arithmetic of the network [auto: bf16 on CUDA where it has it]")
     threads: int | None = setting(None, "threads of the CPU [auto: all cores]", ge=1)

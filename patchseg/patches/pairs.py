@@ -20,7 +20,14 @@ from patchseg.patches.rules import Rule, best_rule, rule_within
 from patchseg.patches.split import Side
 
 RECORD = "parameters.effective.json"  # beside the masks that `infer` has written
-_WRITTEN = {"probabilities", "overlays", "truth"}  # what it and `evaluate` write besides
+_WRITTEN = {
+    "probabilities",
+    "confidence",
+    "disagreement",
+    "overlays",
+    "polygons",
+    "truth",
+}  # with `evaluate`, besides
 _KINDS = {"image", "images", "mask", "masks", "label", "labels", "annotations", "truth", "gt"} | _WRITTEN
 
 

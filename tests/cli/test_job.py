@@ -98,10 +98,15 @@ def test_an_existing_output_is_refused_and_replaced_on_request(run, here, job):
     evaluate = ["evaluate", "masks", job / "data/test/masks"]
     for words in (prepare, train, infer, synth, evaluate, ["report", "masks/scores.json"]):
         assert run(*words).code == 0
+        if words is infer:
+            assert "2 images on CPU, 1 thread; 2 finished already" in run(*words).err
+            words = [*words, "--tile", 24]  # noqa: PLW2901
         refused = run(*words)
         assert refused.code == 2
         assert "--overwrite" in refused.error
-        assert "exists already" in refused.error or "is not empty" in refused.error
+        assert any(
+            found in refused.error for found in ("exists already", "is not empty", "infer.tile 16, now 24")
+        )
         assert run(*words, "--overwrite").code == 0
 
 

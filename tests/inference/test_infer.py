@@ -1,4 +1,6 @@
+import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,10 @@ from PIL import Image
 
 from patchseg.errors import DataError, SomeFailed, UsageError
 from patchseg.imaging import Box, open_raw
-from patchseg.inference.infer import RECORD, infer
+from patchseg.inference.infer import FAILURES, infer
 from patchseg.inference.tiling import Grid
 from patchseg.parameters import InferParameters
+from patchseg.patches.pairs import RECORD
 from patchseg.progress import Progress
 
 TILES = {"tile": (16, 16), "metadata": None}
@@ -189,6 +192,8 @@ def test_the_record_says_what_was_done_and_where_it_came_from(tmp_path, work, ma
     assert record["infer.checkpoint"]["value"] == str(tmp_path / "best.pt")
     assert record["data.classes"]["value"] == make().classes.to_json()
     computed = {key: entry["value"] for key, entry in record.items() if key.startswith("compute.")}
+    digest = hashlib.sha256((tmp_path / "best.pt").read_bytes()).hexdigest()
+    assert computed.pop("compute.checkpoint") == digest
     assert computed == {
         "compute.device": "CPU, 1 thread", "compute.threads": 1, "compute.precision": "fp32", "compute.tile_batch": 4,
     }  # fmt: skip
@@ -272,7 +277,9 @@ def test_a_bad_image_among_good_ones_is_named_and_the_others_are_done(tmp_path, 
     assert "\n" not in str(caught.value)
     expected = [f"{folder}{name}.png" for folder in ("", "overlays/") for name in "ac"]
     expected += [f"probabilities/{name}.tif" for name in "ac"]
-    assert files(tmp_path / "masks") == sorted([*expected, RECORD])
+    assert files(tmp_path / "masks") == sorted([*expected, RECORD, FAILURES])
+    (failure,) = json.loads((tmp_path / "masks" / FAILURES).read_text())["failures"]
+    assert failure == {"image": str(images / "b.tif"), "error": str(caught.value)}
 
 
 def test_a_number_that_is_none_is_named_by_its_place(tmp_path, work, make):
@@ -282,7 +289,7 @@ def test_a_number_that_is_none_is_named_by_its_place(tmp_path, work, make):
     np.save(tmp_path / "bad.npy", pixels)
     with pytest.raises(SomeFailed, match=r"bad\.npy: holds NaN or infinity, first at row 71, column 3"):
         work("bad.npy", "good.npy", checkpoint=make(dtype="float32"))
-    assert files(tmp_path / "masks") == ["good.png", RECORD]
+    assert files(tmp_path / "masks") == [FAILURES, "good.png", RECORD]
 
 
 def test_where_all_images_are_bad_all_are_named(tmp_path, work, images):
@@ -329,11 +336,12 @@ class Told(Progress):
 def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, images):
     told = Told()
     work("in", progress=told)
-    # The widest, b.tif: 50 columns, 16 rows a band, 2 classes of 4 bytes twice, 2 bands of a byte.
-    assert 50 * 16 * (2 * 4 * 2 + 2) == 14_400
-    assert told.lines == [
-        "3 images on CPU, 1 thread; less than 1 MB for the bands of the widest image, beside the network"
-    ]
+    (line,) = told.lines
+    assert re.fullmatch(
+        r"3 images on CPU, 1 thread; at most \d+ MB \(process \d+ MB, (network .+, )?sums less than 1 MB, "
+        r"finished rows less than 1 MB, source less than 1 MB\)",
+        line,
+    )
     assert told.bars == [["1/3 a.png", 40, 40], ["2/3 b.tif", 20, 20], ["3/3 c.npy", 5, 5]]
 
 
@@ -343,8 +351,10 @@ def test_the_memory_it_announces_grows_with_the_width_and_not_with_the_height(tm
         np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
         told = Told()
         work("a.npy", checkpoint=make(width=1, levels=1, patch=100), progress=told, overwrite=True)
-        announced.append(int(told.lines[0].split("; ")[1].split(" MB")[0]))
-    assert announced == [180, 2]  # 1e5 and 1e3 columns x 100 rows x (2 x 4 x 2 + 2) bytes
+        announced.append([int(text) for text in re.findall(r"(?:sums|rows|source) (\d+) MB", told.lines[0])])
+    # 1e5 and 1e3 columns and a tile's more, 2 classes of 4 bytes: 100 rows of sums, twice 50 finished ones, of the
+    # source 100 rows and twice 50 of a byte.
+    assert announced == [[80, 80, 20], []]
 
 
 def test_the_global_generator_of_torch_stays_as_it_was(work, images):

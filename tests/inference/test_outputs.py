@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ from PIL import Image
 
 from patchseg.errors import UsageError
 from patchseg.imaging import ArraySource, Box, open_image, open_raw
-from patchseg.inference.outputs import Job, Outputs, plan_jobs
+from patchseg.inference.jobs import Job, plan_jobs
+from patchseg.inference.layers import layers
+from patchseg.inference.outputs import Outputs
+from patchseg.labels.region import Regions
 from patchseg.parameters import InferParameters
 
 
@@ -35,20 +39,49 @@ def probabilities_of(indices, classes=2):
     return torch.from_numpy(np.stack(planes).astype(np.float32))
 
 
-def write(job, source, checkpoint, probabilities, *, rows=7):
-    with Outputs(job, source, checkpoint) as outputs:
+def rows_of(probabilities, *more):
+    return layers(probabilities, len(probabilities), ["mask", "float16", *more])
+
+
+def write(job, source, checkpoint, probabilities, *, rows=7, **settings):
+    with Outputs(job, source, checkpoint, **settings) as outputs:
         for top in range(0, probabilities.shape[1], rows):
-            outputs.write(probabilities[:, top : top + rows])
+            outputs.write(rows_of(probabilities[:, top : top + rows]))
 
 
 def test_a_job_names_its_files_by_the_stem_beside_the_folder_it_was_found_in():
     found = [(Path("in/plate 1/a.b.tif"), Path("plate 1/a.b.tif"))]
     (job,) = plan_jobs(found, Path("out"), InferParameters(probabilities=True, overlay=True, format="png"))
     assert job == Job(
-        Path("in/plate 1/a.b.tif"), 0, Path("out/plate 1/a.b.png"), Path("out/probabilities/plate 1/a.b.tif"),
-        Path("out/overlays/plate 1/a.b.png"),
+        Path("in/plate 1/a.b.tif"), "plate 1/a.b", Path("out"), (0, 0), Path("out/plate 1/a.b.png"),
+        {"probabilities": Path("out/probabilities/plate 1/a.b.tif")}, Path("out/overlays/plate 1/a.b.png"),
     )  # fmt: skip
-    assert job.outputs == [job.mask, job.probabilities, job.overlay]
+    assert job.outputs == [job.mask, job.layers["probabilities"], job.overlay]
+
+
+def test_every_output_has_a_folder_of_its_own():
+    wanted = dict.fromkeys(
+        ("probabilities", "confidence", "disagreement", "overlay", "polygons", "areas"), True
+    )
+    (job,) = plan(["in/a.png"], "out", **wanted)
+    assert [path.as_posix() for path in job.outputs] == [
+        "out/a.png", "out/probabilities/a.tif", "out/confidence/a.tif", "out/disagreement/a.tif", "out/overlays/a.png",
+        "out/polygons/a.geojson", "out/.patchseg/areas/a.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("older", "finished"), [("mask", False), ("image", True)])
+def test_a_mask_is_finished_unless_the_image_has_changed_since(tmp_path, older, finished):
+    (tmp_path / "out").mkdir()
+    Image.fromarray(noise(4, 4)).save(tmp_path / "a.png")
+    (job,) = plan([tmp_path / "a.png"], tmp_path / "out", overlay=True)
+    assert not job.is_finished
+    job.mask.write_text("mask")
+    assert not job.is_finished
+    job.overlay.parent.mkdir()
+    job.overlay.write_text("overlay")
+    os.utime(getattr(job, older), (1, 1))
+    assert job.is_finished is finished
 
 
 def test_what_is_not_asked_for_is_not_written():
@@ -70,7 +103,8 @@ def test_above_16_megapixels_a_mask_is_a_tiff(tmp_path, rows, suffix):
     )
     (job,) = plan([tmp_path / "a.tif"], "out")
     assert job.mask == Path(f"out/a{suffix}")
-    assert job.width == 4000
+    assert job.shape == (rows, 4000)
+    assert job.is_large is (suffix == ".tif")
 
 
 def test_equal_stems_are_refused():
@@ -108,7 +142,7 @@ def test_probabilities_are_float16_a_channel_a_class_and_sum_to_1(tmp_path, make
     probabilities = torch.randn(3, 30, 11, generator=torch.Generator().manual_seed(0)).softmax(0)
     (job,) = plan(["a.png"], tmp_path, probabilities=True)
     write(job, ArraySource(noise(30, 11)), make(classes=3), probabilities)
-    stored = read(job.probabilities)
+    stored = read(job.layers["probabilities"])
     assert stored.dtype == np.float16
     np.testing.assert_array_equal(stored, probabilities.permute(1, 2, 0).half())
     # Half of a float16's last digit below 1, for each of three.
@@ -122,7 +156,7 @@ def test_transparent_pixels_are_ignored_in_the_mask_only(tmp_path, make):
     (job,) = plan(["a.png"], tmp_path, probabilities=True)
     write(job, ArraySource(noise(20, 9), alpha=alpha), make(), probabilities_of(indices))
     np.testing.assert_array_equal(read(job.mask)[:, :, 0], np.where(alpha, indices, 255))
-    assert np.isfinite(read(job.probabilities)).all()
+    assert np.isfinite(read(job.layers["probabilities"])).all()
 
 
 def test_an_overlay_shows_the_image_where_the_background_is_and_mixes_in_the_colour_elsewhere(tmp_path, make):
@@ -153,7 +187,7 @@ def test_nothing_is_left_of_an_image_that_fails_half_way(tmp_path, make, format)
 
     def fail_half_way():
         with Outputs(job, ArraySource(noise(20, 9)), make()) as outputs:
-            outputs.write(probabilities_of(np.zeros((10, 9))))
+            outputs.write(rows_of(probabilities_of(np.zeros((10, 9)))))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -198,3 +232,45 @@ def test_outputs_carry_place_pixel_size_and_classes(tmp_path, make):
 def test_a_mask_can_be_ome_zarr_and_its_overlay_is_a_picture_still():
     (job,) = plan(["a.tif"], "out", format="zarr", overlay=True)
     assert job.outputs == [Path("out/a.zarr"), Path("out/overlays/a.png")]
+
+
+def test_outside_of_a_region_a_mask_has_no_class(tmp_path, make):
+    Image.fromarray(noise(20, 9)).save(tmp_path / "a.png")
+    (job,) = plan([tmp_path / "a.png"], tmp_path / "out")
+    region = Regions.parse("5,2,10,4", [(job.image, Path("a.png"))]).on(job.image, (20, 9))
+    indices = noise(20, 9, high=2)
+    write(job, ArraySource(noise(20, 9)), make(), probabilities_of(indices), region=region)
+    inside = np.zeros((20, 9), bool)
+    inside[5:15, 2:6] = True
+    np.testing.assert_array_equal(read(job.mask)[:, :, 0], np.where(inside, indices, 255))
+
+
+def test_outlines_and_areas_say_what_the_mask_says(tmp_path, make):
+    Image.fromarray(noise(20, 9)).save(tmp_path / "a.png")
+    (job,) = plan([tmp_path / "a.png"], tmp_path / "out", polygons=True, areas=True)
+    indices = np.zeros((20, 9), np.uint8)
+    indices[2:6, 1:4], indices[9:18, 5:8], indices[12, 6] = 1, 2, 0
+    settings = {"parameters": InferParameters(smallest=13)}
+    write(job, ArraySource(noise(20, 9)), make(classes=3), probabilities_of(indices, 3), **settings)
+    (feature,) = json.loads(job.polygons.read_text())["features"]
+    assert feature["properties"]["classification"]["name"] == "class 2"
+    assert [len(ring) for ring in feature["geometry"]["coordinates"]] == [5, 5]
+    assert json.loads(job.areas.read_text())["pixels"] == {
+        "class 0": 180 - 12 - 26,
+        "class 1": 12,
+        "class 2": 26,
+    }
+
+
+def test_layers_of_numbers_are_stored_as_they_are(tmp_path, make):
+    Image.fromarray(noise(20, 9)).save(tmp_path / "a.png")
+    probabilities = torch.randn(3, 20, 9, generator=torch.Generator().manual_seed(0)).softmax(0)
+    settings = InferParameters(probabilities=True, probability_type="uint8", confidence=True)
+    (job,) = plan_jobs([(tmp_path / "a.png", Path("a.png"))], tmp_path / "out", settings)
+    with Outputs(job, ArraySource(noise(20, 9)), make(classes=3), parameters=settings) as outputs:
+        outputs.write(layers(probabilities, 3, ["mask", "uint8", "confidence"]))
+    np.testing.assert_allclose(
+        read(job.layers["probabilities"]) / 255, probabilities.permute(1, 2, 0), atol=0.5 / 255 + 1e-6
+    )
+    ordered = probabilities.sort(0, descending=True).values
+    np.testing.assert_array_equal(read(job.layers["confidence"])[..., 0], (ordered[0] - ordered[1]).half())

@@ -1,0 +1,177 @@
+"""All that turns an image into rows of probabilities: checkpoints and settings in, a stream of rows out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from patchseg import device as devices
+from patchseg.errors import UsageError
+from patchseg.imaging import Box, ImageSource
+from patchseg.imaging.scale import ScaledSource
+from patchseg.inference.predictor import SYMMETRIES, Predictor
+from patchseg.inference.rescale import RowResampler
+from patchseg.inference.stream import stream
+from patchseg.inference.tiling import Grid
+from patchseg.inference.zones import Zones
+from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.models.folding import folded
+from patchseg.parameters import InferParameters
+
+EXACT = "exact"
+_EXACT_TILE = (
+    512  # the larger, the smaller the share of the halos; beyond, features leave the processor's caches
+)
+
+Known = Callable[[Box, Tensor], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What predicts, and how tiles lie.
+
+    Attributes:
+        checkpoint: The first of the checkpoints: they agree in all but their networks.
+        networks: On the device, batch norms folded.
+        predictor: They together.
+        tile: Side of the tiles.
+        overlap: Share that neighbours cover too; of no meaning to `exact`.
+        blend: A key of `WINDOWS`, or "exact".
+        batch: Tiles a forward pass.
+        entropy: Whether the mean entropy comes as one more class.
+    """
+
+    checkpoint: Checkpoint
+    networks: Sequence[nn.Module]
+    predictor: Predictor
+    tile: int
+    overlap: float
+    blend: str
+    batch: int
+    entropy: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        checkpoints: Sequence[Path | Checkpoint],
+        parameters: InferParameters,
+        device: torch.device,
+        *,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> "Engine":
+        """Build it as parameters ask for it.
+
+        Raises:
+            UsageError: The checkpoints do not go together, or with the parameters.
+            DataError: A checkpoint is damaged.
+        """
+        loaded = [item if isinstance(item, Checkpoint) else load(item) for item in checkpoints]
+        _require_alike(checkpoints, loaded)
+        networks = [folded(checkpoint.network()) for checkpoint in loaded]
+        predictor = Predictor(
+            networks, device, devices.resolve_precision(parameters.precision, device),
+            symmetries=SYMMETRIES[parameters.symmetries], entropy=parameters.disagreement, tell=tell,
+        )  # fmt: skip
+        tile = parameters.tile or (_EXACT_TILE if parameters.blend == EXACT else loaded[0].patch)
+        engine = cls(
+            loaded[0], networks, predictor, tile, parameters.overlap, parameters.blend,
+            devices.tile_batch(device, tile), parameters.disagreement,
+        )  # fmt: skip
+        engine.require_exact(parameters)
+        return engine
+
+    @property
+    def classes(self) -> int:
+        """Number of classes K."""
+        return len(self.checkpoint.classes)
+
+    @property
+    def planes(self) -> int:
+        """Numbers a pixel that rows have: the classes, and one more with entropy."""
+        return self.classes + self.entropy
+
+    def grid(self, shape: tuple[int, int], part: Box | None = None) -> Grid | Zones:
+        """Return the tiles of an image at the size that the networks work at, or of a part of it."""
+        if self.blend != EXACT:
+            return Grid(shape, self.tile, self.overlap, part)
+        halo, factor = self.halo
+        return Zones(shape, self.tile, halo, factor, part)
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        """Pixels beyond a zone that decide it, and the multiple at which zones begin: the largest of all networks."""
+        halos, factors = zip(*((network.halo, network.factor) for network in self.networks), strict=True)
+        return max(halos), max(factors)
+
+    def rows(
+        self,
+        source: ImageSource,
+        *,
+        scale: float | None = None,
+        part: Box | None = None,
+        known: Known | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the probabilities of an image at its own size, (K, rows, W) float32 on the device, top to bottom.
+
+        Args:
+            source: The image.
+            scale: Multiple of its size at which the networks work; that of the training by default.
+            part: The pixels that are wanted, whose rows are yielded then; None for all.
+            known: What is known of a tile, at the scale, without predicting it; see `stream`.
+        """
+        scale, shape = scale or self.checkpoint.scale, source.shape[:2]
+        if scale == 1:
+            yield from self._stream(source, part, known)
+            return
+        at_scale = ScaledSource(source, scale)
+        resampler = RowResampler(at_scale.shape[:2], shape, part)
+        for band in self._stream(at_scale, resampler.needed, known):
+            finished = resampler.push(band)
+            if finished is not None:
+                yield finished
+
+    def _stream(self, source: ImageSource, part: Box | None, known: Known | None) -> Iterator[Tensor]:
+        return stream(
+            source, self.predictor, self.grid(source.shape[:2], part), classes=self.planes, window=self.blend,
+            batch=self.batch, device=self.predictor.device, known=known,
+        )  # fmt: skip
+
+    def require_exact(self, parameters: InferParameters) -> None:
+        """Raise a `UsageError` where `exact` or a comparison with one big forward is asked for and cannot be."""
+        wanted = "--blend exact" if parameters.blend == EXACT else "--verify" if parameters.verify else ""
+        if not wanted:
+            return
+        if any(getattr(network, "halo", None) is None for network in self.networks):
+            raise UsageError(
+                f"{wanted}: the network looks at a tile as a whole (group norm), so no tile can equal one big forward; "
+                "choose another --blend, or train with --norm batch"
+            )
+        if parameters.blend == EXACT and parameters.disagreement:
+            raise UsageError(
+                "--disagreement: exact tiles do not overlap, so they cannot disagree; choose another --blend"
+            )
+        self.grid((2 * self.tile, 2 * self.tile))  # refuses tiles that are too small
+
+
+def _require_alike(paths: Sequence[Path | Checkpoint], checkpoints: Sequence[Checkpoint]) -> None:
+    """Raise a `UsageError` unless all checkpoints have learned the same classes from images of the same kind."""
+
+    def kind(checkpoint: Checkpoint) -> dict[str, Any]:
+        return {
+            "classes": checkpoint.classes.names,
+            "channels": [channel["name"] for channel in checkpoint.channels],
+            "dtype": checkpoint.dtype,
+            "scale": checkpoint.scale,
+        }
+
+    first = kind(checkpoints[0])
+    for path, checkpoint in zip(paths, checkpoints, strict=True):
+        for name, value in kind(checkpoint).items():
+            if value != first[name]:
+                raise UsageError(
+                    f"{path}: has learned other {name} ({value}) than {paths[0]} ({first[name]}); only networks that have "
+                    "learned alike can be averaged"
+                )

@@ -1,0 +1,136 @@
+"""Which files come of which image, planned before any is read whole."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from patchseg.errors import DataError, UsageError
+from patchseg.imaging import Reading, open_image
+from patchseg.imaging.reading import silent
+from patchseg.imaging.write import PNG_PIXELS
+from patchseg.inference.areas import record_file
+from patchseg.parameters import InferParameters
+
+LARGE = PNG_PIXELS  # images of more pixels are kept row by row as they are segmented, and shared out
+# Folders of what is written beside the masks, by the layer or picture that is in them.
+_BESIDE = ("probabilities", "confidence", "disagreement")
+
+
+class Job(NamedTuple):
+    """One image and the files that come of it.
+
+    Attributes:
+        image: The file.
+        name: Its path relative to where it was found, without suffix.
+        folder: Where all that comes of it goes.
+        shape: Its rows and columns; 0 where it cannot be read, which is told when its turn comes.
+        mask: Where its mask goes.
+        layers: Where layers of numbers go, by name: probabilities, confidence, disagreement.
+        overlay: Where the picture of image and mask goes, if it is wanted.
+        polygons: Where the outlines go, if they are wanted.
+        areas: Where the record of the areas goes, if they are wanted.
+        pyramid: Whether the mask holds smaller sizes of itself.
+    """
+
+    image: Path
+    name: str
+    folder: Path
+    shape: tuple[int, int]
+    mask: Path
+    layers: dict[str, Path]
+    overlay: Path | None = None
+    polygons: Path | None = None
+    areas: Path | None = None
+    pyramid: bool = False
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The files to write."""
+        more = (self.overlay, self.polygons, self.areas)
+        return [self.mask, *self.layers.values(), *(path for path in more if path)]
+
+    @property
+    def pixels(self) -> int:
+        """How many the image has."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is worth going on in its middle."""
+        return self.pixels > LARGE
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all outputs are there, and none is older than the image."""
+        outputs = self.outputs
+        if not all(path.exists() for path in outputs) or not self.image.exists():
+            return False
+        return min(path.stat().st_mtime_ns for path in outputs) >= self.image.stat().st_mtime_ns
+
+
+def plan_jobs(
+    found: list[tuple[Path, Path]],
+    folder: Path,
+    parameters: InferParameters,
+    *,
+    wide: bool = False,
+    reading: Reading = Reading(),
+) -> list[Job]:
+    """Return the outputs of each image; equal ones are refused, and such that would replace an image.
+
+    Args:
+        found: (image, its path relative to the folder or glob it was found in).
+        folder: Where masks go.
+        parameters: Which outputs are wanted, and their format.
+        wide: Whether the values of masks take 32 bits, which PNG does not hold.
+        reading: How the images are read.
+
+    Raises:
+        UsageError: The values do not fit into PNG, two images would have the same mask, or an image would be replaced.
+    """
+    if wide and parameters.format == "png":
+        raise UsageError(
+            "--format png holds no values below 0 or above 65535, as --original-values asks for; use tiff"
+        )
+    jobs: list[Job] = []
+    owner: dict[Path, Path] = {}
+    for image, relative in found:
+        stem = relative.with_suffix("")
+        if owner.setdefault(stem, image) != image:
+            raise UsageError(
+                f"{image}: would have the same mask {folder / stem} as {owner[stem]}; infer them apart"
+            )
+        jobs.append(_job(image, stem.as_posix(), folder, parameters, wide=wide, reading=reading))
+    images = {image.resolve() for image, _ in found}
+    for path in (path for job in jobs for path in job.outputs):
+        if path.resolve() in images:
+            raise UsageError(
+                f"{path}: is one of the images and would be replaced; choose another folder for the masks"
+            )
+    return jobs
+
+
+def _job(
+    image: Path, name: str, folder: Path, parameters: InferParameters, *, wide: bool, reading: Reading
+) -> Job:
+    height, width = shape = _size(image, reading._replace(tell=silent))
+    # A PNG is held whole until it is written.
+    fitting = ".tif" if height * width > PNG_PIXELS or wide or parameters.pyramid else ".png"
+    suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
+    mask = ".zarr" if parameters.format == "zarr" else suffix
+    return Job(
+        image, name, folder, shape, folder / f"{name}{mask}",
+        {kind: folder / kind / f"{name}.tif" for kind in _BESIDE if getattr(parameters, kind)},
+        folder / "overlays" / f"{name}{suffix}" if parameters.overlay else None,
+        folder / "polygons" / f"{name}.geojson" if parameters.polygons else None,
+        record_file(folder, name) if parameters.areas else None,
+        parameters.pyramid,
+    )  # fmt: skip
+
+
+def _size(image: Path, reading: Reading) -> tuple[int, int]:
+    """Return rows and columns of an image, none where it cannot be read."""
+    try:
+        with open_image(image, reading) as source:
+            return source.shape[:2]
+    except DataError:
+        return 0, 0

@@ -1,0 +1,223 @@
+"""One image -> its files: rows straight into them, or, of a large image, by way of a stage on the disk."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from patchseg.errors import DataError
+from patchseg.imaging import Box, ImageSource, Reading, open_image
+from patchseg.imaging.beside import Beside
+from patchseg.inference import memory
+from patchseg.inference.coverage import uncovered
+from patchseg.inference.engine import Engine, Known
+from patchseg.inference.jobs import Job
+from patchseg.inference.kinship import Watched, require_kin
+from patchseg.inference.layers import Rows, layers, widened
+from patchseg.inference.outputs import Outputs
+from patchseg.inference.record import STAGES
+from patchseg.inference.shares import Share
+from patchseg.inference.stage import Stage, alone
+from patchseg.inference.verify import difference
+from patchseg.labels.classes import Originals
+from patchseg.labels.region import Region, Regions
+from patchseg.parameters import InferParameters
+from patchseg.progress import Progress
+
+_ROWS = 256  # read from a stage at a time
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """What it takes to segment images.
+
+    Attributes:
+        engine: What predicts.
+        parameters: Which outputs are wanted.
+        reading: How images are read.
+        base: The memory that is taken whatever the image.
+        originals: What stands in masks for each class; None for class indices.
+        regions: Where images are segmented; None for everywhere.
+        share: Which rows of large images fall to this process.
+    """
+
+    engine: Engine
+    parameters: InferParameters
+    reading: Reading
+    base: memory.Base
+    originals: Originals | None = None
+    regions: Regions | None = None
+    share: Share = field(default_factory=Share)
+
+    def segment(self, job: Job, progress: Progress, label: str) -> None:
+        """Segment one image.
+
+        Raises:
+            DataError: It cannot be read, or is of another kind than the networks have learned.
+            UsageError: The region lies outside of it.
+            PatchsegError: The disk is full.
+        """
+        with open_image(job.image, self.reading) as source:
+            require_kin(job.image, source, self.engine.checkpoint)
+            watched = Watched(source, job.image)
+            region = self.regions.on(job.image, source.shape[:2]) if self.regions else None
+            if job.is_large or len(self.columns(job, region)) > 1:
+                self._by_stage(job, watched, region, progress, label)
+            else:
+                self._straight(job, watched, region, progress, label)
+            if self.parameters.verify:
+                found = difference(watched, self.engine, self.scale(job))
+                progress.say(f"{job.image}: differs from one big forward pass by {found:.1e} at most")
+        if doubt := watched.doubt(self.engine.checkpoint):
+            progress.say(doubt)
+
+    def scale(self, job: Job) -> float:
+        """Return the multiple of an image's size at which the networks work."""
+        scale, wanted = self.engine.checkpoint.scale, self.parameters.pixel_size
+        if wanted is None:
+            return scale
+        density = Beside.of_image(job.image).density
+        if density is None:
+            raise DataError(
+                f"{job.image}: does not say how large its pixels are, which --pixel-size asks for; expected a resolution in "
+                "the file, so resample it yourself or leave --pixel-size out"
+            )
+        across, down = density
+        return scale * 10_000 / math.sqrt(across * down) / wanted
+
+    def columns(self, job: Job, region: Region | None = None) -> list[Box]:
+        """Return the parts of an image that are segmented one after the other, side by side."""
+        area = region.bounds if region else Box(0, 0, *job.shape)
+        return memory.columns(self.engine, self.base, area, self.scale(job)) if area.width else [area]
+
+    def _straight(
+        self, job: Job, source: ImageSource, region: Region | None, progress: Progress, label: str
+    ) -> None:
+        """Write rows into the files as they are finished."""
+        height, width, _ = source.shape
+        area = region.bounds if region else Box(0, 0, height, width)
+        progress.start(label, height)
+        with self._outputs(job, source, region) as outputs:
+            for rows in self._padded(self._rows(job, source, area, region), area, source.shape[:2]):
+                outputs.write(rows)
+                progress.step(len(rows["mask"]))
+
+    def _by_stage(
+        self, job: Job, source: ImageSource, region: Region | None, progress: Progress, label: str
+    ) -> None:
+        """Keep rows on the disk as they are finished; who finishes the last of them writes the files."""
+        columns = self.columns(job, region)
+        area = columns[0]._replace(width=columns[-1].right - columns[0].left)
+        folder = job.folder / STAGES / job.name
+        with Stage(folder, _known_by(job), self._names(), self.engine.classes) as stage:
+            done = stage.done()
+            left = [
+                box for part in columns for box in uncovered(self.share.rows(part), done, whole_rows=True)
+            ]
+            progress.start(label, sum(box.height for box in left))
+            for box in left:
+                for top, rows in _placed(self._rows(job, source, box, region), box.top):
+                    count = len(rows["mask"])
+                    stage.write(Box(top, box.left, count, box.width), rows)
+                    progress.step(count)
+            stage.commit()
+            if not stage.is_complete(area):
+                return
+            with alone(folder) as is_alone:
+                if is_alone and not job.is_finished:
+                    with self._outputs(job, source, region) as outputs:
+                        for rows in stage.rows(_ROWS):
+                            outputs.write(rows)
+                    stage.remove()
+
+    def _outputs(self, job: Job, source: ImageSource, region: Region | None) -> Outputs:
+        return Outputs(
+            job, source, self.engine.checkpoint, parameters=self.parameters, originals=self.originals, region=region
+        )  # fmt: skip
+
+    def _names(self) -> list[str]:
+        """Return the names of the layers that are kept."""
+        settings = self.parameters
+        wanted = {"mask": True, settings.probability_type: settings.probabilities}
+        wanted |= {name: getattr(settings, name) for name in ("confidence", "disagreement")}
+        return [name for name, is_wanted in wanted.items() if is_wanted]
+
+    def _rows(self, job: Job, source: ImageSource, part: Box, region: Region | None) -> Iterator[Rows]:
+        """Yield the layers of a part of an image, from top to bottom."""
+        scale = self.scale(job)
+        known = self._known(source.shape[:2], region, scale)
+        for rows in self.engine.rows(source, scale=scale, part=part, known=known):
+            yield layers(rows, self.engine.classes, self._names())
+
+    def _known(self, shape: tuple[int, int], region: Region | None, scale: float) -> Known | None:
+        """Return what is known of tiles without predicting them: outside of a region, and blank ones."""
+        planes, device = self.engine.planes, self.engine.predictor.device
+        nothing = torch.zeros(planes, 1, 1, device=device)
+        background = nothing.clone()
+        background[0] = 1
+        skip_blank = self.parameters.skip_blank
+        if not skip_blank and region is None:
+            return None
+
+        def known(box: Box, pixels: Tensor) -> Tensor | None:
+            if region is not None and not region.touches(_at_full_size(box, scale, shape)):
+                return nothing
+            return background if skip_blank and _is_blank(pixels) else None
+
+        return known
+
+    def _padded(self, bands: Iterator[Rows], area: Box, shape: tuple[int, int]) -> Iterator[Rows]:
+        """Yield rows of an area as rows of the whole image, which has 0 around it."""
+        height, width = shape
+        yield from self._empty(0, area.top, width)
+        for rows in bands:
+            yield widened(rows, area.left, width) if area.width < width else rows
+        yield from self._empty(area.bottom, height, width)
+
+    def _empty(self, start: int, stop: int, width: int) -> Iterator[Rows]:
+        for top in range(start, stop, _ROWS):
+            none = torch.zeros(self.engine.planes, min(_ROWS, stop - top), width)
+            yield layers(none, self.engine.classes, self._names())
+
+
+def _placed(bands: Iterator[Rows], top: int) -> Iterator[tuple[int, Rows]]:
+    """Yield rows with the row of the image at which they begin."""
+    for rows in bands:
+        yield top, rows
+        top += len(rows["mask"])
+
+
+def _is_blank(pixels: Tensor) -> bool:
+    """Tell whether all pixels of a tile (h, w, C) are equal.
+
+    >>> _is_blank(torch.ones(2, 2, 3)), _is_blank(torch.arange(4).reshape(2, 2, 1))
+    (True, False)
+    """
+    first = pixels[0, 0]
+    return bool((pixels[0] == first).all()) and bool((pixels == first).all())
+
+
+def _at_full_size(box: Box, scale: float, shape: tuple[int, int]) -> Box:
+    """Return the pixels of an image that a box of the scaled one shows.
+
+    >>> _at_full_size(Box(10, 0, 5, 5), 0.5, (29, 100))
+    Box(top=20, left=0, height=9, width=10)
+    """
+    if scale == 1:
+        return box
+    edges = [int(box.top / scale), int(box.left / scale), -int(-box.bottom / scale), -int(-box.right / scale)]
+    return Box(edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]).clip(*shape)
+
+
+def _known_by(job: Job) -> dict[str, Any]:
+    """Return what the state of an image is known by."""
+    status = job.image.stat() if job.image.exists() else None  # an address into a file is no path
+    return {
+        "path": str(job.image.resolve()),
+        "bytes": status.st_size if status else 0,
+        "modified": status.st_mtime_ns if status else 0,
+        "shape": list(job.shape),
+    }
