@@ -8,6 +8,9 @@ They take paths and their section of the parameters and return the path of what 
     >>> patchseg.TrainParameters(epochs=5).optimizer
     'adamw'
 
+`predict(image, checkpoint)` makes the mask of one array or file, `predict_rows` yields its probabilities row by row, and
+`engine_of` loads a checkpoint once for many of them.
+
 Importing this module imports nothing heavy; each name is loaded when it is first used.
 """
 
@@ -26,6 +29,9 @@ _HOME = {
     "augment": "patchseg.training.sheet",
     "train": "patchseg.training.train",
     "infer": "patchseg.inference.infer",
+    "predict": "patchseg.inference.predict",
+    "predict_rows": "patchseg.inference.predict",
+    "engine_of": "patchseg.inference.predict",
     "evaluate": "patchseg.evaluation.evaluate",
     "report": "patchseg.evaluation.report",
     "demo": "patchseg.demo",
@@ -57,10 +63,13 @@ __all__ = [
     "augment",
     "check",
     "demo",
+    "engine_of",
     "evaluate",
     "import_annotations",
     "infer",
     "load",
+    "predict",
+    "predict_rows",
     "prepare",
     "report",
     "synth",
@@ -73,6 +82,7 @@ if TYPE_CHECKING:
     from patchseg.evaluation.evaluate import evaluate
     from patchseg.evaluation.report import report
     from patchseg.inference.infer import infer
+    from patchseg.inference.predict import engine_of, predict, predict_rows
     from patchseg.loading import load
     from patchseg.parameters import (
         AugmentParameters,
