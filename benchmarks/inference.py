@@ -5,7 +5,9 @@ same tiles, which overlap by half, at the precision of `infer`. From an image in
 
     bare                     the network with its batch norms folded, channels_last, on a batch of float tiles that is ready,
                              as often as the grid has batches; no softmax, no blending, no mask
-    patchseg-BLEND           what `infer` does, by blend
+    patchseg-BLEND           what `infer` does, by blend; `exact`, for tiles of 104 and more, has fewer tiles: what is told of it
+                             beside is its speed by that of half-overlapping `flat`, and by the most that its halos allow,
+                             4 (1 - 2 halo / tile)^2
     monai-MODE               `SlidingWindowInferer` of MONAI as documented; it averages logits
     monai-folded-MODE        the same with the network and the layout of `bare`
     seed                     a tile at a time, its softmax added to sums of the whole image
@@ -38,9 +40,10 @@ from pathlib import Path
 
 import torch
 from seams import seams
-from sliding import BARE, WAYS, WIDTH, Pixels, Setting, noise
+from sliding import BARE, EXACT, LEVELS, WAYS, WIDTH, Pixels, Setting, noise
 
 from patchseg import device as devices
+from patchseg.models.unet import halo
 
 WARM_UP = 2
 OPTIONAL = ("monai", "tiler")
@@ -52,6 +55,11 @@ def contenders(asked: list[str]) -> list[str]:
     for package in missing:
         print(f"{package} is not installed: skipped")
     return [name for name in WAYS if name in {BARE, *asked} and name.split("-")[0] not in missing]
+
+
+def possible(names: list[str], tile: int) -> list[str]:
+    """Return them without `exact`, where tiles are no larger than its halos."""
+    return [name for name in names if name != f"patchseg-{EXACT}" or tile > 2 * halo(LEVELS)]
 
 
 def setting_of(options: argparse.Namespace, name: str) -> Setting:
@@ -71,14 +79,16 @@ def describe(setting: Setting) -> str:
 
 def times(options: argparse.Namespace) -> None:
     """Print a table a device and size."""
-    names = contenders(options.contenders)
+    names = possible(contenders(options.contenders), options.tile)
     for device in options.devices:
         setting = setting_of(options, device)
         for size in options.sizes:
             image = noise(size, size)
             print(f"{size} x {size} RGB, {len(setting.grid(image))} {describe(setting)}", flush=True)
             same = agreement(setting, image, names)
-            tell_times(rounds(setting, image, names, options.pairs), size**2, same)
+            took = rounds(setting, image, names, options.pairs)
+            tell_times(took, size**2, same)
+            tell_exact(took, options.tile)
 
 
 def agreement(setting: Setting, image: Pixels, names: list[str]) -> dict[str, float]:
@@ -122,9 +132,22 @@ def tell_times(took: dict[str, list[float]], pixels: int, same: dict[str, float]
         print(f"{name:24}{spread(speeds, 3):>28}{spread(ratios, 3):>28}{alike:>12}", flush=True)
 
 
+def tell_exact(took: dict[str, list[float]], tile: int) -> None:
+    """Print how fast `exact` is by `flat`, and by the most that it can be."""
+    flat, exact = (took.get(f"patchseg-{blend}") for blend in ("flat", EXACT))
+    if flat and exact:
+        ratios = [one / other for one, other in zip(flat, exact, strict=True)]
+        most = 4 * (1 - 2 * halo(LEVELS) / tile) ** 2
+        shares = [ratio / most for ratio in ratios]
+        print(
+            f"exact is {spread(ratios, 3)} times as fast as flat; {spread(shares, 3)} of {most:.3f}",
+            flush=True,
+        )
+
+
 def memory(options: argparse.Namespace) -> None:
     """Print a table a device: the peaks by size, in all and by the pixel, and by each pixel more than before."""
-    names = contenders(options.contenders)
+    names = possible(contenders(options.contenders), options.tile)
     for device in options.devices:
         print(describe(setting_of(options, device)))
         print("MB beyond what was held before, bytes a pixel, bytes a pixel more than at the size before")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sliding import BLENDS, CHANNELS, CLASSES, blended, network
+from sliding import BLENDS, CHANNELS, CLASSES, EXACT, LEVELS, blended, laid, network
 from torch import Tensor
 
 from patchseg import device as devices
@@ -15,7 +15,10 @@ from patchseg.imaging import Box, open_image
 from patchseg.inference.kinship import as_learned
 from patchseg.inference.predictor import Predictor
 from patchseg.inference.tiling import Grid
+from patchseg.inference.zones import Zones
 from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.models.folding import folded
+from patchseg.models.unet import halo
 from patchseg.synth import draw
 
 WHOLE = "whole"
@@ -28,30 +31,40 @@ def seams(options: argparse.Namespace) -> None:
     net = checkpoint.network() if checkpoint else network(device)
     classes = len(checkpoint.classes) if checkpoint else CLASSES
     images = list(pictures(options, checkpoint))
-    predictor, batch = Predictor(net, device), options.batch or devices.tile_batch(device)
+    predictor, batch = Predictor([folded(net)], device), options.batch or devices.tile_batch(device)
     print(
         f"{len(images)} images of {images[0].shape}, tiles of {options.tile}, fp32 on {devices.describe(device)}"
     )
     print(f"{'':12}{'rows':>10}{'columns':>10}   jumps at the borders of tiles by jumps elsewhere")
     for blend in (*BLENDS, WHOLE):
+        if blend == EXACT and options.tile <= 2 * halo(LEVELS):
+            continue
         jumps: list[list[tuple[float, float]]] = [[], []]
         for image in images:
-            grid = Grid((image.shape[0], image.shape[1]), options.tile)
+            grid = laid((image.shape[0], image.shape[1]), options.tile, "flat" if blend == WHOLE else blend)
             found = probabilities(predictor, image, grid, classes=classes, blend=blend, batch=batch)
-            for axis, starts in enumerate((grid.rows, grid.columns)):
-                borders = {*starts, *(start + grid.tile_shape[axis] for start in starts)}
+            for axis in range(2):
+                borders = borders_of(grid, axis)
                 jumps[axis].append(jumps_of(found, borders, axis=axis + 1, factor=net.factor))
         ratios = [sum(at for at, _ in each) / sum(elsewhere for _, elsewhere in each) for each in jumps]
         print(f"{blend:12}{ratios[0]:10.4f}{ratios[1]:10.4f}", flush=True)
 
 
 def probabilities(
-    predictor: Predictor, image: NDArray[Any], grid: Grid, *, classes: int, blend: str, batch: int
+    predictor: Predictor, image: NDArray[Any], grid: Grid | Zones, *, classes: int, blend: str, batch: int
 ) -> Tensor:
     """Return those of a whole image, (K, H, W) float32; of `WHOLE` by one forward pass."""
     if blend == WHOLE:
         return predictor(torch.from_numpy(image)[None])[0]
     return torch.cat([*blended(predictor, image, grid, classes=classes, blend=blend, batch=batch)], dim=1)
+
+
+def borders_of(grid: Grid | Zones, axis: int) -> set[int]:
+    """Return where tiles start and end along an axis; of exact ones their zones."""
+    if isinstance(grid, Zones):
+        return {edge for span in (grid.row_spans, grid.column_spans)[axis] for edge in span[2:]}
+    starts = (grid.rows, grid.columns)[axis]
+    return {*starts, *(start + grid.tile_shape[axis] for start in starts)}
 
 
 def jumps_of(probabilities: Tensor, borders: set[int], *, axis: int, factor: int) -> tuple[float, float]:

@@ -4,7 +4,6 @@ Each takes a `Setting` and an image (H, W, 3) uint8 in memory, and returns the m
 image costs a way (floats of it, buffers, copies to the device) is done inside, and so is timed.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from patchseg import device as devices
 from patchseg.imaging import ArraySource
@@ -21,12 +19,15 @@ from patchseg.inference.predictor import Predictor, most_probable
 from patchseg.inference.stream import stream
 from patchseg.inference.tiling import Grid
 from patchseg.inference.windows import WINDOWS
-from patchseg.models.unet import UNet
+from patchseg.inference.zones import Zones
+from patchseg.models.folding import folded
+from patchseg.models.unet import UNet, halo
 from patchseg.parameters import Precision
 
 CHANNELS, CLASSES, LEVELS = 3, 3, 4
 WIDTH = {"cpu": 8, "cuda": 32}
-BLENDS = tuple(WINDOWS)
+EXACT = "exact"
+BLENDS = (*WINDOWS, EXACT)
 BARE = "bare"
 
 Pixels = NDArray[np.uint8]
@@ -61,7 +62,7 @@ class Setting(NamedTuple):
         plain, batch = network(device), batch or devices.tile_batch(device)
         ready = torch.from_numpy(noise(tile * batch, tile)).view(batch, tile, tile, CHANNELS)
         return cls(
-            device, precision, tile, batch, plain, fold(plain, precision), Predictor(network(device), device, precision),
+            device, precision, tile, batch, plain, fold(plain, precision), Predictor([folded(network(device))], device, precision),
             ready.permute(0, 3, 1, 2).to(device).float(),
         )  # fmt: skip
 
@@ -99,17 +100,11 @@ def fold(plain: nn.Module, precision: Precision) -> nn.Module:
 
     Their weights are stored at the precision, since in inference mode autocast would cast them anew for each batch.
     """
-    folded = copy.deepcopy(plain)
-    for block in folded.modules():
-        if isinstance(block, nn.Sequential):
-            for place, norm in enumerate(block):
-                if isinstance(norm, nn.BatchNorm2d):
-                    block[place - 1] = fuse_conv_bn_eval(block[place - 1], norm)  # type: ignore[type-var]
-                    block[place] = nn.Identity()
-    for layer in folded.modules():
+    net = folded(plain)
+    for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and precision == "bf16":
             layer.to(torch.bfloat16)
-    return folded.to(memory_format=torch.channels_last)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def bare(setting: Setting, image: Pixels) -> Pixels:
@@ -122,8 +117,15 @@ def bare(setting: Setting, image: Pixels) -> Pixels:
     return np.empty((0, 0), np.uint8)
 
 
+def laid(shape: tuple[int, int], tile: int, blend: str) -> Grid | Zones:
+    """Return where the tiles of an image lie: half overlapping, or with the halo that `exact` needs."""
+    if blend != EXACT:
+        return Grid(shape, tile)
+    return Zones(shape, tile, halo(LEVELS), int(2 ** (LEVELS - 1)))
+
+
 def blended(
-    predictor: Predictor, image: NDArray[Any], grid: Grid, *, classes: int, blend: str, batch: int
+    predictor: Predictor, image: NDArray[Any], grid: Grid | Zones, *, classes: int, blend: str, batch: int
 ) -> Iterator[Tensor]:
     """Yield the probabilities of an image as `infer` makes them, (K, rows, W) float32 on the device."""
     return stream(
@@ -134,9 +136,8 @@ def blended(
 def patchseg(setting: Setting, image: Pixels, *, blend: str) -> Pixels:
     """Do what `infer` does between the image and the file of the mask."""
     mask, top = np.empty(image.shape[:2], np.uint8), 0
-    for rows in blended(
-        setting.predictor, image, setting.grid(image), classes=CLASSES, blend=blend, batch=setting.batch
-    ):
+    grid = laid((image.shape[0], image.shape[1]), setting.tile, blend)
+    for rows in blended(setting.predictor, image, grid, classes=CLASSES, blend=blend, batch=setting.batch):
         mask[top : top + rows.shape[1]] = most_probable(rows).cpu().numpy()
         top += rows.shape[1]
     return mask

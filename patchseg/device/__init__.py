@@ -93,11 +93,20 @@ def resolve_precision(name: Precision, device: torch.device) -> Precision:
     return name
 
 
+def number_type(precision: Precision) -> torch.dtype:
+    """Return the dtype of a precision.
+
+    >>> number_type("bf16")
+    torch.bfloat16
+    """
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """Return the context in which a network runs at that precision."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, torch.float16 if precision == "fp16" else torch.bfloat16)
+    return torch.autocast(device.type, number_type(precision))
 
 
 def scaler(device: torch.device, precision: Precision) -> Any:

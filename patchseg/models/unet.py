@@ -180,7 +180,8 @@ class UNet(nn.Module):
         height, width = pixels.shape[-2:]
         # In float32 under autocast too: bfloat16 could not tell 16-bit grey levels apart.
         features = (pixels.float() - self.mean[:, None, None]) / self.std[:, None, None]
-        features = F.pad(features, (0, -width % self.factor, 0, -height % self.factor))
+        if height % self.factor or width % self.factor:  # torch copies also where nothing is added
+            features = F.pad(features, (0, -width % self.factor, 0, -height % self.factor))
         features = self.down[0](features)
         skips = []
         for down in self.down[1:]:
