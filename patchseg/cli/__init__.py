@@ -6,9 +6,11 @@ become one sentence and an exit code here, once.
 
 import importlib
 import keyword
+import signal
 import sys
 import threading
 import traceback
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -75,7 +77,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
-    hook = threading.excepthook
+    hook, stop = threading.excepthook, signal.signal(signal.SIGTERM, _interrupt)
     if not debug:
         # What ends a thread is raised again where its work is asked for, and told there.
         threading.excepthook = lambda _: None
@@ -83,6 +85,12 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
     finally:
         threading.excepthook = hook
+        signal.signal(signal.SIGTERM, stop or signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End on SIGTERM as on Ctrl-C, which leaves no half file behind."""
+    raise KeyboardInterrupt
 
 
 def _run(words: list[str], *, debug: bool) -> int:

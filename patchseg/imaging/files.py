@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from patchseg.errors import PatchsegError, UsageError
@@ -37,6 +37,16 @@ def whole(path: Path) -> Iterator[Path]:
         if told is error:
             raise
         raise told from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names of the files in a folder reach the disk, where the system does so on request."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def refusal(path: Path, error: BaseException) -> BaseException:

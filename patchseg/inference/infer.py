@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from patchseg import device as devices
-from patchseg.errors import DataError, SomeFailed, UsageError, listing
+from patchseg.errors import DataError, Interrupted, SomeFailed, UsageError, listing
 from patchseg.imaging import Reading
 from patchseg.imaging.files import whole
 from patchseg.inference import memory
@@ -15,9 +17,10 @@ from patchseg.inference.areas import write_table
 from patchseg.inference.engine import Engine
 from patchseg.inference.jobs import Job, plan_jobs
 from patchseg.inference.kinship import as_learned
-from patchseg.inference.record import Record, begin, write
+from patchseg.inference.record import AT_ONCE, STAGES, Record, begin, begun, note
 from patchseg.inference.segment import Segmenter
 from patchseg.inference.shares import Share
+from patchseg.inference.stage import remove
 from patchseg.labels.region import Regions
 from patchseg.parameters import DataParameters, InferParameters, effective
 from patchseg.patches.pairs import RECORD, find_images
@@ -55,20 +58,26 @@ def infer(
         UsageError: Paths or parameters do not work.
         DataError: The checkpoint, or every image, cannot be used.
         SomeFailed: Some images could not be used; they are named and the others are done.
+        Interrupted: The user stopped it; what is finished is kept.
     """
     progress = progress or Progress()
     with devices.memory_errors("choose a smaller --tile"):
         # Several processes agree on what is there before one of them writes; from then on each goes its own way.
-        with devices.joined():
+        with devices.lost_processes("what it has told says why"), devices.joined():
             plan = _plan(images, checkpoint, parameters, data, progress, overwrite=overwrite)
         try:
             _run_all(plan, progress)
         except DataError:
             # Nothing came of it, so nothing shall stand in the way of the next try.
             if not plan.went_on and plan.share.count == 1 and not any(job.mask.exists() for job in plan.jobs):
+                shutil.rmtree(plan.folder / STAGES, ignore_errors=True)
                 (plan.folder / RECORD).unlink()
                 (plan.folder / FAILURES).unlink(missing_ok=True)
             raise
+        except KeyboardInterrupt:
+            progress.stop()
+            same = "the same command without --overwrite" if overwrite else "the same command"
+            raise Interrupted(f"stopped; what is finished is in {plan.folder}, and {same} goes on") from None
     return plan.folder
 
 
@@ -78,10 +87,13 @@ class _Plan(NamedTuple):
     folder: Path
     jobs: list[Job]
     hand: list[Job]
-    share: Share
     segmenter: Segmenter
-    record: Record
     went_on: bool
+
+    @property
+    def share(self) -> Share:
+        """Which one of several this is."""
+        return self.segmenter.share
 
 
 def _plan(
@@ -113,15 +125,18 @@ def _plan(
     base = memory.measured(engine, parameters.max_memory)
     segmenter = Segmenter(engine, parameters, reading, base, originals, regions, share)
     record = _record(images, files, parameters, engine, threads)
-    went_on = bool(jobs) and devices.rank() > 0
+    since = begun(folder)
+    left = [job for job in jobs if overwrite or not job.is_finished(since)]
+    small = [job for job in jobs if not job.is_large]
+    mine = {small[number].name for number in share.hand([job.pixels for job in small])}
+    hand = [job for job in left if job.is_large or job.name in mine]
+    told = _told(jobs, left, hand, segmenter)
+    went_on = devices.rank() > 0
     if not went_on:
         outputs = [path for job in jobs for path in job.outputs]
         went_on = begin(folder, record, outputs, progress, overwrite=overwrite)
-    small = [job for job in jobs if not job.is_large]
-    mine = {small[number].name for number in share.hand([job.pixels for job in small])}
-    hand = [job for job in jobs if (job.is_large or job.name in mine) and (overwrite or not job.is_finished)]
-    _tell(jobs, hand, segmenter, progress)
-    return _Plan(folder, jobs, hand, share, segmenter, record, went_on)
+    progress.say(told)
+    return _Plan(folder, jobs, hand, segmenter, went_on)
 
 
 def _found(images: list[Path | str], reading: Reading) -> list[tuple[Path, Path]]:
@@ -129,28 +144,38 @@ def _found(images: list[Path | str], reading: Reading) -> list[tuple[Path, Path]
     return unstacked_images(found) if reading.pages == STACK else found
 
 
-def _tell(jobs: list[Job], hand: list[Job], segmenter: Segmenter, progress: Progress) -> None:
-    """Say what is to be done, and what it takes."""
+def _told(jobs: list[Job], left: list[Job], hand: list[Job], segmenter: Segmenter) -> str:
+    """Say what is to be done, and what it takes.
+
+    Raises:
+        PatchsegError: It takes more than there is.
+    """
     engine, share = segmenter.engine, segmenter.share
-    done = sum(job.is_finished for job in jobs) if len(hand) < len(jobs) else 0
     words = [f"{counted(len(jobs), 'image')} on {devices.describe(engine.predictor.device)}"]
-    if done:
-        words.append(f"{done} finished already")
+    if len(left) < len(jobs):
+        words.append(f"{len(jobs) - len(left)} finished already")
     if share.count > 1:
         words.append(f"share {share.index + 1} of {share.count}: {counted(len(hand), 'image')}")
-    if hand:
-        widest = max(hand, key=lambda job: job.shape[1])
-        columns = segmenter.columns(widest)
-        image = memory.need(engine, max(column.width for column in columns), segmenter.scale(widest))
-        cut = f" in {len(columns)} columns" if len(columns) > 1 else ""
-        words.append(f"at most {memory.told(segmenter.base, image)}{cut}")
-    progress.say("; ".join(words))
+    for job in sorted(hand, key=lambda job: -job.shape[1]):
+        with suppress(DataError):  # its size cannot be told, which is said when its turn comes
+            columns = segmenter.columns(job)
+            image = memory.need(engine, max(column.width for column in columns), segmenter.scale(job))
+            cut = f" in {len(columns)} columns" if len(columns) > 1 else ""
+            words.append(f"at most {memory.told(segmenter.base, image)}{cut}")
+            break
+    return "; ".join(words)
 
 
 def _run_all(plan: _Plan, progress: Progress) -> None:
     """Do one image after the other; go on after an image that cannot be read."""
     failures: dict[str, str] = {}
+    since = begun(plan.folder)
+    for job in plan.jobs:
+        if job.stage.exists() and job.is_finished(since):  # a kill came between the two
+            remove(job.stage)
     for number, job in enumerate(plan.hand, 1):
+        if job.is_finished(since):  # by another process meanwhile
+            continue
         try:
             plan.segmenter.segment(job, progress, f"{number}/{len(plan.hand)} {job.image.name}")
         except DataError as error:
@@ -158,10 +183,8 @@ def _run_all(plan: _Plan, progress: Progress) -> None:
     progress.stop()
     if plan.segmenter.parameters.areas:
         write_table(plan.folder)
-    at_once = plan.segmenter.engine.predictor.at_once
-    if at_once:  # the masks since then may differ in rounding
-        plan.record["compute.tiles_at_once"] = {"value": at_once, "source": "memory"}
-        write(plan.folder / RECORD, plan.record)
+    if at_once := plan.segmenter.engine.predictor.at_once:
+        note(plan.folder, AT_ONCE, at_once, "memory")
     _tell_failures(plan, failures)
 
 

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Reading, open_image
+from patchseg.imaging.address import Address
 from patchseg.imaging.reading import silent
 from patchseg.imaging.write import PNG_PIXELS
 from patchseg.inference.areas import record_file
+from patchseg.inference.record import STAGES
 from patchseg.parameters import InferParameters
 
 LARGE = PNG_PIXELS  # images of more pixels are kept row by row as they are segmented, and shared out
@@ -59,12 +61,22 @@ class Job(NamedTuple):
         return self.pixels > LARGE
 
     @property
-    def is_finished(self) -> bool:
-        """Whether all outputs are there, and none is older than the image."""
-        outputs = self.outputs
-        if not all(path.exists() for path in outputs) or not self.image.exists():
+    def file(self) -> Path:
+        """Where the image lies: the file of a page or of a dataset."""
+        return Address.of(self.image).file
+
+    @property
+    def stage(self) -> Path:
+        """The folder of what is finished of it; no image is called so."""
+        return self.folder / STAGES / f"{self.name}.stage"
+
+    def is_finished(self, since: int) -> bool:
+        """Tell whether all outputs are there, none older than the image, or than `since` (ns), when the folder was begun."""
+        try:
+            oldest = min(path.stat().st_mtime_ns for path in self.outputs)
+            return oldest >= max(since, self.file.stat().st_mtime_ns)
+        except OSError:
             return False
-        return min(path.stat().st_mtime_ns for path in outputs) >= self.image.stat().st_mtime_ns
 
 
 def plan_jobs(

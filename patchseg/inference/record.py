@@ -1,6 +1,8 @@
 """parameters.effective.json beside the masks: what they were made with, and whether a run may go on with them."""
 
 import json
+import os
+import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +18,10 @@ Record = dict[str, Any]  # {key: {value, source}}
 # What may differ between runs that fill one folder, since a mask is the same whatever they are.
 _FREE = {
     "infer.images", "infer.checkpoint", "infer.output", "infer.device", "infer.threads", "infer.max_memory", "infer.shard",
-    "infer.verify", "compute.device", "compute.threads",
+    "infer.verify", "compute.device", "compute.threads", "compute.tiles_at_once",
 }  # fmt: skip
 STAGES = Path(".patchseg") / "stages"
+AT_ONCE = "compute.tiles_at_once"  # where memory ran out: masks since then may differ in rounding
 
 
 def begin(
@@ -48,26 +51,43 @@ def begin(
                 "choose another --output"
             )
         refuse_existing(list(outputs), overwrite=False)
-    if overwrite:
+    if overwrite or old is None:
+        if not overwrite:
+            refuse_existing([*outputs, file], overwrite=False)
         shutil.rmtree(folder / STAGES, ignore_errors=True)
-    elif old is None:
-        refuse_existing([*outputs, file], overwrite=False)
-    else:
-        _require_alike(folder, old, record)
-        _tell_changes(old, record, progress)
-        images = [old.get("infer.images", {}).get("value", []), record["infer.images"]["value"]]
-        merged = list(dict.fromkeys(images[0] + images[1]))
-        record["infer.images"]["value"] = merged
-        if merged == images[0]:
-            return True
-    write(file, record)
-    return old is not None and not overwrite
+        _write(file, record)
+        return False
+    _require_alike(folder, old, record)
+    _tell_changes(old, record, progress)
+    known = _value(old, "infer.images") or []
+    record["infer.images"]["value"] = merged = list(dict.fromkeys(known + record["infer.images"]["value"]))
+    if AT_ONCE in old:
+        record[AT_ONCE] = old[AT_ONCE]
+    if merged != known:
+        _write(file, record, since=begun(folder))
+    return True
 
 
-def write(file: Path, record: Record) -> None:
-    """Write a record."""
-    with whole(file) as part:
+def begun(folder: Path) -> int:
+    """Return when a folder was begun, as files count nanoseconds: masks from before then were made with other settings."""
+    file = folder / RECORD
+    return file.stat().st_mtime_ns if file.exists() else 0
+
+
+def note(folder: Path, key: str, value: Any, source: str) -> None:
+    """Add something to the record of a folder."""
+    record = _read(folder / RECORD) or {}
+    _write(folder / RECORD, record | {key: {"value": value, "source": source}}, since=begun(folder))
+
+
+def _write(file: Path, record: Record, *, since: int | None = None) -> None:
+    """Write a record, its time that at which the folder was begun; several processes may do so at once."""
+    own = file.with_name(f".{secrets.token_hex(4)}.json")
+    with whole(own) as part:
         part.write_text(json.dumps(record, indent=1))
+        if since is not None:
+            os.utime(part, ns=(since, since))
+    own.replace(file)
 
 
 def _read(file: Path) -> Record | None:
@@ -80,28 +100,31 @@ def _read(file: Path) -> Record | None:
 
 
 def _require_alike(folder: Path, old: Record, record: Record) -> None:
-    missing = {"value": None}
     for key in sorted((old.keys() | record.keys()) - _FREE):
-        before, now = (entries.get(key, missing)["value"] for entries in (old, record))
-        if before != now:
-            what = "another checkpoint" if key == "compute.checkpoint" else f"{key} {_told(before)}"
-            now_told = "" if key == "compute.checkpoint" else f", now {_told(now)}"
+        if _value(old, key) != _value(record, key):
+            is_checkpoint = key == "compute.checkpoint"
+            before = "another checkpoint" if is_checkpoint else f"{key} {_told(old, key)}"
+            now = "" if is_checkpoint else f", now {_told(record, key)}"
             raise UsageError(
-                f"{folder}: holds masks that were made with {what}{now_told}; choose another --output or give --overwrite"
+                f"{folder}: holds masks that were made with {before}{now}; choose another --output or give --overwrite"
             )
 
 
 def _tell_changes(old: Record, record: Record, progress: Progress) -> None:
     for key in ("compute.device", "compute.threads"):
-        before, now = (entries.get(key, {"value": None})["value"] for entries in (old, record))
-        if before != now:
+        if _value(old, key) != _value(record, key):
             progress.say(
-                f"the masks that are there were made on {_told(before)}, the others will be on {_told(now)}: probabilities "
-                "may differ by 1e-5"
+                f"the masks that are there were made on {_told(old, key)}, the others will be on {_told(record, key)}: "
+                "probabilities may differ by 1e-5"
             )
             return
 
 
-def _told(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+def _value(record: Record, key: str) -> Any:
+    return record.get(key, {"value": None})["value"]
+
+
+def _told(record: Record, key: str) -> str:
+    value = _value(record, key)
+    text = "unknown" if key not in record else value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

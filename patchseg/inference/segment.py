@@ -1,7 +1,8 @@
 """One image -> its files: rows straight into them, or, of a large image, by way of a stage on the disk."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,6 @@ from patchseg.inference.jobs import Job
 from patchseg.inference.kinship import Watched, require_kin
 from patchseg.inference.layers import Rows, layers, widened
 from patchseg.inference.outputs import Outputs
-from patchseg.inference.record import STAGES
 from patchseg.inference.shares import Share
 from patchseg.inference.stage import Stage, alone
 from patchseg.inference.verify import difference
@@ -27,7 +27,8 @@ from patchseg.labels.region import Region, Regions
 from patchseg.parameters import InferParameters
 from patchseg.progress import Progress
 
-_ROWS = 256  # read from a stage at a time
+_ROWS = 256  # empty ones, at a time
+_READ = 2**24  # bytes of a stage at a time
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Segmenter:
         with open_image(job.image, self.reading) as source:
             require_kin(job.image, source, self.engine.checkpoint)
             watched = Watched(source, job.image)
+            _require_planned(job, source)
             region = self.regions.on(job.image, source.shape[:2]) if self.regions else None
             if job.is_large or len(self.columns(job, region)) > 1:
                 self._by_stage(job, watched, region, progress, label)
@@ -111,25 +113,24 @@ class Segmenter:
         """Keep rows on the disk as they are finished; who finishes the last of them writes the files."""
         columns = self.columns(job, region)
         area = columns[0]._replace(width=columns[-1].right - columns[0].left)
-        folder = job.folder / STAGES / job.name
-        with Stage(folder, _known_by(job), self._names(), self.engine.classes) as stage:
+        share = self.share if job.is_large else Share()  # others fall to one process whole
+        with Stage(job.stage, _known_by(job), self._names(), self.engine.classes) as stage:
             done = stage.done()
-            left = [
-                box for part in columns for box in uncovered(self.share.rows(part), done, whole_rows=True)
-            ]
+            left = [box for part in columns for box in uncovered(share.rows(part), done, whole_rows=True)]
             progress.start(label, sum(box.height for box in left))
             for box in left:
-                for top, rows in _placed(self._rows(job, source, box, region), box.top):
-                    count = len(rows["mask"])
-                    stage.write(Box(top, box.left, count, box.width), rows)
-                    progress.step(count)
+                with closing(self._rows(job, source, box, region)) as bands:
+                    for top, rows in _placed(bands, box.top):
+                        count = len(rows["mask"])
+                        stage.write(Box(top, box.left, count, box.width), rows)
+                        progress.step(count)
             stage.commit()
             if not stage.is_complete(area):
                 return
-            with alone(folder) as is_alone:
-                if is_alone and not job.is_finished:
+            with alone(job.stage) as is_alone:
+                if is_alone:
                     with self._outputs(job, source, region) as outputs:
-                        for rows in stage.rows(_ROWS):
+                        for rows in stage.rows(_READ):
                             outputs.write(rows)
                     stage.remove()
 
@@ -145,7 +146,9 @@ class Segmenter:
         wanted |= {name: getattr(settings, name) for name in ("confidence", "disagreement")}
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
-    def _rows(self, job: Job, source: ImageSource, part: Box, region: Region | None) -> Iterator[Rows]:
+    def _rows(
+        self, job: Job, source: ImageSource, part: Box, region: Region | None
+    ) -> Generator[Rows, None, None]:
         """Yield the layers of a part of an image, from top to bottom."""
         scale = self.scale(job)
         known = self._known(source.shape[:2], region, scale)
@@ -214,10 +217,20 @@ def _at_full_size(box: Box, scale: float, shape: tuple[int, int]) -> Box:
 
 def _known_by(job: Job) -> dict[str, Any]:
     """Return what the state of an image is known by."""
-    status = job.image.stat() if job.image.exists() else None  # an address into a file is no path
+    status = job.file.stat()
     return {
         "path": str(job.image.resolve()),
-        "bytes": status.st_size if status else 0,
-        "modified": status.st_mtime_ns if status else 0,
+        "bytes": status.st_size,
+        "modified": status.st_mtime_ns,
         "shape": list(job.shape),
     }
+
+
+def _require_planned(job: Job, source: ImageSource) -> None:
+    """Refuse an image that another has replaced, or that has been finished, since the work was planned."""
+    height, width, _ = source.shape
+    if (height, width) != job.shape:
+        raise DataError(
+            f"{job.image}: is {height} x {width} pixels and was another image when the work was planned; let it be finished, "
+            "and give the same command once more"
+        )

@@ -3,7 +3,7 @@
 A folder of its own holds a raw file a layer, as large as the image, and journals: what is finished, a box a line. A box
 is written down only after its rows have reached the disk. Several processes may fill one stage; each has its own journal.
 
-    OUTPUT/.patchseg/stages/NAME/  image.json  mask.raw  float16.raw  1f0c9a.jsonl
+    OUTPUT/.patchseg/stages/NAME.stage/  image.json  mask.raw  float16.raw  1f0c9a.jsonl
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from patchseg.errors import DataError, PatchsegError
 from patchseg.imaging import Box
-from patchseg.imaging.files import refusal, whole
+from patchseg.imaging.files import refusal, sync_folder, whole
 from patchseg.inference.coverage import uncovered
 from patchseg.inference.layers import LAYERS, Rows
 
@@ -38,31 +38,35 @@ class Stage:
         classes: Number of classes K.
 
     Raises:
-        DataError: It was begun for another state of the image.
+        DataError: It was begun for another state of the image, or has lost what was finished.
         UsageError: The folder cannot be written to.
         PatchsegError: The disk is full.
     """
 
     def __init__(self, folder: Path, image: dict[str, Any], names: Sequence[str], classes: int) -> None:
         self.folder, self._classes = folder, classes
-        self._height, self._width = image["shape"]
-        self._begin(image | {"layers": list(names), "classes": classes})
-        self._files: dict[str, IO[bytes]] = {}
-        for name in names:
-            (folder / f"{name}.raw").touch()
-            file = self._files[name] = (folder / f"{name}.raw").open("r+b", buffering=0)
-            file.truncate(self._height * self._width * self._pixel(name))
-        self._journal = folder / f"{secrets.token_hex(4)}.jsonl"
+        self._height, self._width = map(int, image["shape"])
         self._pending: list[Box] = []
         self._last = time.monotonic()
+        with ExitStack() as opened, self._told():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._begin(image | {"layers": list(names), "classes": classes})
+            self._require_rows(names, image["path"])
+            self._files = {name: opened.enter_context(self._open(name)) for name in names}
+            sync_folder(folder)  # a journal must not outlive the rows that it tells of
+            # It stays open, so that what is late when another process takes the stage away troubles nobody.
+            journal = folder / f"{secrets.token_hex(4)}.jsonl"
+            self._journal = opened.enter_context(journal.open("ab", buffering=0))
+            self._opened = opened.pop_all()
 
     def done(self) -> list[Box]:
         """Return the boxes that are finished, by all who have worked on it."""
         boxes = []
         for journal in sorted(self.folder.glob("*.jsonl")):
-            for line in journal.read_text().splitlines():
-                with contextlib.suppress(ValueError, TypeError):  # the power may fail within the last line
-                    boxes.append(Box(*json.loads(line)))
+            with contextlib.suppress(FileNotFoundError):  # taken away by who has finished the image
+                for line in journal.read_bytes().splitlines():
+                    with contextlib.suppress(ValueError, TypeError):  # the power may fail within a line
+                        boxes.append(Box(*json.loads(line)))
         return boxes
 
     def is_complete(self, area: Box) -> bool:
@@ -92,48 +96,76 @@ class Stage:
             with self._told():
                 for file in self._files.values():
                     os.fsync(file.fileno())
-                with self._journal.open("a") as journal:
-                    journal.writelines(f"{json.dumps(box)}\n" for box in self._pending)
-                    journal.flush()
-                    os.fsync(journal.fileno())
+                # Each line ends the one before it, which may be torn.
+                _write(
+                    self._journal,
+                    memoryview("".join(f"\n{json.dumps(box)}" for box in self._pending).encode()),
+                )
+                os.fsync(self._journal.fileno())
         self._pending, self._last = [], time.monotonic()
 
-    def rows(self, height: int) -> Iterator[Rows]:
-        """Yield all rows from top to bottom, `height` at a time."""
+    def rows(self, most: int) -> Iterator[Rows]:
+        """Yield all rows from top to bottom, as many at a time as `most` bytes hold, one at least."""
+        height = max(1, most // (self._width * sum(map(self._pixel, self._files))))
         for top in range(0, self._height, height):
             count = min(height, self._height - top)
             yield {name: self._take(name, top, count) for name in self._files}
 
     def close(self) -> None:
         """Let go of the files."""
-        for file in self._files.values():
-            file.close()
-        self._files = {}
+        self._opened.close()
 
     def remove(self) -> None:
         """Let go of the files, and take them away."""
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with contextlib.suppress(PatchsegError):  # of a disk that is full; what ended the work is told
-            if self._files:
-                self.commit()
+            self.commit()
         self.close()
 
     def _begin(self, image: dict[str, Any]) -> None:
         """Say what the stage is of, or compare it with what was said."""
         about = self.folder / "image.json"
         if not about.exists():
-            with whole(about) as part:
+            # Others may do so at the same moment: each writes a file of its own, and they say the same.
+            own = self.folder / f"{secrets.token_hex(4)}.json"
+            with whole(own) as part:
                 part.write_text(json.dumps(image))
-        elif json.loads(about.read_text()) != image:
+            own.replace(about)
+        if _read(about) != image:
             raise DataError(
                 f"{image['path']}: is not as it was when its segmentation began; remove {self.folder}, and it begins anew"
             )
+
+    def _require_rows(self, names: Sequence[str], image: str) -> None:
+        """Refuse to go on where files that journals tell of are gone: their rows would be taken for class 0."""
+        if not self.done():
+            return
+        for name in names:
+            file = self.folder / f"{name}.raw"
+            if not file.exists() or file.stat().st_size < self._size(name):
+                raise DataError(
+                    f"{file}: lacks rows that were finished; remove {self.folder}, and the image begins anew"
+                )
+
+    def _open(self, name: str) -> IO[bytes]:
+        path = self.folder / f"{name}.raw"
+        path.touch()
+        file = path.open("r+b", buffering=0)
+        try:
+            file.truncate(self._size(name))
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    def _size(self, name: str) -> int:
+        return self._height * self._width * self._pixel(name)
 
     def _pixel(self, name: str) -> int:
         layer = LAYERS[name]
@@ -142,10 +174,12 @@ class Stage:
     def _put(self, name: str, box: Box, part: Any) -> None:
         pixel = self._pixel(name)
         if box.width == self._width:
-            _write(self._files[name], part.data.cast("B"), box.top * self._width * pixel)
+            self._files[name].seek(box.top * self._width * pixel)
+            _write(self._files[name], part.data.cast("B"))
             return
         for row, line in enumerate(part, box.top):
-            _write(self._files[name], line.data.cast("B"), (row * self._width + box.left) * pixel)
+            self._files[name].seek((row * self._width + box.left) * pixel)
+            _write(self._files[name], line.data.cast("B"))
 
     def _take(self, name: str, top: int, count: int) -> Any:
         layer, pixel = LAYERS[name], self._pixel(name)
@@ -162,24 +196,45 @@ class Stage:
             raise told from None
 
 
-def _write(file: IO[bytes], data: memoryview, place: int) -> None:
-    file.seek(place)
-    while data:
-        data = data[file.write(data) :]
+def remove(folder: Path) -> None:
+    """Take a stage away, if it is there: its journals first, since half a stage must not pass for finished."""
+    for journal in folder.glob("*.jsonl"):
+        journal.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[bool]:
-    """Tell inside the block whether this process is the only one in such a block with the same folder."""
+    """Tell inside the block whether this process is the only one in such a block with the same folder, which is there."""
     try:
         import fcntl
     except ImportError:  # Windows: there one process a folder is all that works
         yield True
         return
-    with (folder / "lock").open("w") as lock:
+    path = folder / "lock"
+    try:
+        file = path.open("w")
+    except FileNotFoundError:  # the one that was alone has taken the folder away
+        yield False
+        return
+    with file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             yield False
             return
-        yield True
+        except OSError:  # some file systems of clusters know no locks
+            pass
+        yield path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except ValueError:
+        return None
+
+
+def _write(file: IO[bytes], data: memoryview) -> None:
+    while data:
+        data = data[file.write(data) :]
