@@ -1,5 +1,7 @@
 """`patchseg infer`."""
 
+from pathlib import Path
+
 import click
 
 from patchseg.cli.options import overwrite, parameters, required
@@ -26,7 +28,14 @@ def command(parameters: Parameters, overwrite: bool) -> None:
     images = required(settings.images, "infer.images", "IMAGE")
     checkpoint = required(settings.checkpoint, "infer.checkpoint", "--checkpoint (-m)")
     path = infer(
-        list(images), checkpoint=checkpoint.split(","), parameters=settings, data=parameters.data, overwrite=overwrite,
+        list(images), checkpoint=_split(checkpoint), parameters=settings, data=parameters.data, overwrite=overwrite,
         progress=Terminal(),
     )  # fmt: skip
     click.echo(path)
+
+
+def _split(checkpoints: str) -> list[str]:
+    """Return the checkpoints of a list with commas; a file whose own name has one is that file."""
+    if Path(checkpoints).exists():
+        return [checkpoints]
+    return [part.strip() for part in checkpoints.split(",") if part.strip()]

@@ -30,10 +30,12 @@ def parameters(*sections: type[Section], without: tuple[str, ...] = ()) -> Calla
         @functools.wraps(command)
         def wrapper(*, parameters: Path | None, **values: Any) -> Any:
             given = {key: values.pop(key) for key in list(values) if "__" in key}
-            flags = {key.replace("__", "."): value for key, value in given.items() if value not in (None, ())}
-            return command(
-                parameters=load(parameters, {key: _plain(value) for key, value in flags.items()}), **values
-            )
+            flags = {
+                key.replace("__", "."): list(value) if isinstance(value, tuple) else value
+                for key, value in given.items()
+                if value not in (None, ())
+            }
+            return command(parameters=load(parameters, flags), **values)
 
         option = click.option(
             "--parameters",
@@ -95,7 +97,9 @@ def _option(section: str, name: str, field: FieldInfo) -> Callable[[Command], Co
     names = [f"{flag}/--no-{flag[2:]}"] if switch else [flag]
     if extra["short"]:
         names.insert(0, str(extra["short"]))
-    kind = {} if switch else {"type": _type(field.annotation)}
+    kind: dict[str, Any] = {} if switch else {"type": _type(field.annotation)}
+    if any(typing.get_origin(part) is list for part in typing.get_args(field.annotation)):
+        kind["callback"] = lambda _, __, value: _numbers(value)
     return click.option(*names, f"{section}__{name}", default=None, help=help, **kind)
 
 
@@ -116,13 +120,11 @@ def _type(annotation: Any) -> Any:
     return annotation if annotation in (int, float) else str
 
 
-def _plain(value: Any) -> Any:
-    """Turn what click gives into what the models take: lists for tuples, and for "1,2,3"."""
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, str) and "," in value:
-        try:
-            return [float(part) for part in value.split(",")]
-        except ValueError:
-            return value
-    return value
+def _numbers(value: str | None) -> Any:
+    """Return a list of numbers for text such as "1,2.5"; other text as it is."""
+    if value is None or "," not in value:
+        return value
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError:
+        return value

@@ -120,8 +120,10 @@ def _plan(
     originals = engine.checkpoint.classes.originals() if parameters.original_values else None
     wide = originals is not None and originals.table.dtype.itemsize > 2
     found = _found(images, reading)
-    regions = Regions.parse(parameters.roi, found) if parameters.roi else None
+    regions = None if parameters.roi is None else Regions.parse(parameters.roi, found)
     jobs = plan_jobs(found, folder, parameters, wide=wide, reading=reading)
+    if regions:
+        _require_inside(regions, jobs)
     base = memory.measured(engine, parameters.max_memory)
     segmenter = Segmenter(engine, parameters, reading, base, originals, regions, share)
     record = _record(images, files, parameters, engine, threads)
@@ -130,7 +132,7 @@ def _plan(
     small = [job for job in jobs if not job.is_large]
     mine = {small[number].name for number in share.hand([job.pixels for job in small])}
     hand = [job for job in left if job.is_large or job.name in mine]
-    told = _told(jobs, left, hand, segmenter)
+    told = _told(jobs, left, hand, segmenter)  # before the folder is begun, since it may not fit
     went_on = devices.rank() > 0
     if not went_on:
         outputs = [path for job in jobs for path in job.outputs]
@@ -144,11 +146,24 @@ def _found(images: list[Path | str], reading: Reading) -> list[tuple[Path, Path]
     return unstacked_images(found) if reading.pages == STACK else found
 
 
+def _require_inside(regions: Regions, jobs: list[Job]) -> None:
+    """Refuse a box that holds no pixel of an image, for all images before the first is segmented."""
+    findings = []
+    for job in jobs:
+        try:
+            if regions.box and job.pixels:
+                regions.on(job.image, job.shape)
+        except UsageError as error:
+            findings.append(str(error))
+    if findings:
+        raise UsageError(listing(findings))
+
+
 def _told(jobs: list[Job], left: list[Job], hand: list[Job], segmenter: Segmenter) -> str:
-    """Say what is to be done, and what it takes.
+    """Return what is to be done, and what it takes, in words.
 
     Raises:
-        PatchsegError: It takes more than there is.
+        PatchsegError: An image does not fit into the memory, not even in the narrowest columns.
     """
     engine, share = segmenter.engine, segmenter.share
     words = [f"{counted(len(jobs), 'image')} on {devices.describe(engine.predictor.device)}"]
@@ -156,13 +171,16 @@ def _told(jobs: list[Job], left: list[Job], hand: list[Job], segmenter: Segmente
         words.append(f"{len(jobs) - len(left)} finished already")
     if share.count > 1:
         words.append(f"share {share.index + 1} of {share.count}: {counted(len(hand), 'image')}")
-    for job in sorted(hand, key=lambda job: -job.shape[1]):
-        with suppress(DataError):  # its size cannot be told, which is said when its turn comes
+    needs: list[tuple[memory.Need, int]] = []
+    for job in hand:
+        with suppress(DataError):  # told when its turn comes
             columns = segmenter.columns(job)
-            image = memory.need(engine, max(column.width for column in columns), segmenter.scale(job))
-            cut = f" in {len(columns)} columns" if len(columns) > 1 else ""
-            words.append(f"at most {memory.told(segmenter.base, image)}{cut}")
-            break
+            widest = max(column.width for column in columns)
+            needs.append((memory.need(engine, widest, segmenter.scale(job)), len(columns)))
+    if needs:
+        most, count = max(needs, key=lambda entry: sum(entry[0]))
+        cut = f" in {count} columns" if count > 1 else ""
+        words.append(f"at most {memory.told(segmenter.base, most)}{cut}")
     return "; ".join(words)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from patchseg.errors import DataError
 from patchseg.imaging import Box, ImageSource, Reading, open_image
 from patchseg.imaging.beside import Beside
+from patchseg.imaging.scale import scaled_length
 from patchseg.inference import memory
 from patchseg.inference.coverage import uncovered
 from patchseg.inference.engine import Engine, Known
@@ -166,7 +167,7 @@ class Segmenter:
             return None
 
         def known(box: Box, pixels: Tensor) -> Tensor | None:
-            if region is not None and not region.touches(_at_full_size(box, scale, shape)):
+            if region is not None and not region.touches(_decided_by(box, scale, shape)):
                 return nothing
             return background if skip_blank and _is_blank(pixels) else None
 
@@ -203,16 +204,26 @@ def _is_blank(pixels: Tensor) -> bool:
     return bool((pixels[0] == first).all()) and bool((pixels == first).all())
 
 
-def _at_full_size(box: Box, scale: float, shape: tuple[int, int]) -> Box:
-    """Return the pixels of an image that a box of the scaled one shows.
+def _decided_by(box: Box, scale: float, shape: tuple[int, int]) -> Box:
+    """Return the pixels of an image that what is predicted of a box of the scaled one has a part in.
 
-    >>> _at_full_size(Box(10, 0, 5, 5), 0.5, (29, 100))
-    Box(top=20, left=0, height=9, width=10)
+    Those beside it too, since probabilities are interpolated back to the size of the image.
+
+    >>> _decided_by(Box(10, 0, 5, 5), 0.5, (33, 100))
+    Box(top=19, left=0, height=14, width=12)
     """
     if scale == 1:
         return box
-    edges = [int(box.top / scale), int(box.left / scale), -int(-box.bottom / scale), -int(-box.right / scale)]
-    return Box(edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]).clip(*shape)
+    top, bottom = _pixels(box.top, box.bottom, scaled_length(shape[0], scale), shape[0])
+    left, right = _pixels(box.left, box.right, scaled_length(shape[1], scale), shape[1])
+    return Box(top, left, bottom - top, right - left).clip(*shape)
+
+
+def _pixels(start: int, stop: int, scaled: int, length: int) -> tuple[int, int]:
+    """Return the pixels of an axis whose `support` among the scaled ones reaches into start..stop."""
+    step = scaled / length
+    radius = max(1.0, step)
+    return math.floor((start - radius) / step - 0.5) + 1, math.ceil((stop + radius) / step - 0.5)
 
 
 def _known_by(job: Job) -> dict[str, Any]:

@@ -46,6 +46,6 @@ def _whole(source: ImageSource, engine: Engine, place: Box) -> Tensor:
         min(side, -(-stop // factor) * factor + halo)
         for stop, side in ((place.bottom, height), (place.right, width))
     )
-    pixels = torch.from_numpy(np.ascontiguousarray(source.read(Box(top, left, bottom - top, right - left))))
+    pixels = torch.from_numpy(np.array(source.read(Box(top, left, bottom - top, right - left))))
     found = engine.predictor(pixels[None])[0, : engine.classes].cpu()
     return found[:, place.top - top : place.bottom - top, place.left - left : place.right - left]
