@@ -29,6 +29,15 @@ _ENCODERS = ("libx264", "libopenh264")
 _BT709 = 1  # in the numbering of H.273
 
 
+def is_video(path: Path) -> bool:
+    """Tell by its name whether a file is a video.
+
+    >>> is_video(Path("a.MP4")), is_video(Path("a.tif"))
+    (True, False)
+    """
+    return path.suffix.lower() in SUFFIXES
+
+
 class Frame(NamedTuple):
     """A picture of a video.
 

@@ -7,14 +7,17 @@ from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Reading, open_image
 from patchseg.imaging.address import Address
 from patchseg.imaging.reading import silent
+from patchseg.imaging.video import frames, is_video
 from patchseg.imaging.write import PNG_PIXELS
 from patchseg.inference.areas import record_file
 from patchseg.inference.record import STAGES
+from patchseg.inference.video import video_outputs
 from patchseg.parameters import InferParameters
 
 LARGE = PNG_PIXELS  # images of more pixels are kept row by row as they are segmented, and shared out
 # Folders of what is written beside the masks, by the layer or picture that is in them.
 _BESIDE = ("probabilities", "confidence", "disagreement")
+_OF_IMAGES = (*_BESIDE, "polygons", "areas", "original_values", "pyramid", "verify")
 
 
 class Job(NamedTuple):
@@ -24,13 +27,14 @@ class Job(NamedTuple):
         image: The file.
         name: Its path relative to where it was found, without suffix.
         folder: Where all that comes of it goes.
-        shape: Its rows and columns; 0 where it cannot be read, which is told when its turn comes.
+        shape: Its rows and columns, of a video those of a frame; 0 where it cannot be read, which is told when its turn comes.
         mask: Where its mask goes.
         layers: Where layers of numbers go, by name: probabilities, confidence, disagreement.
         overlay: Where the picture of image and mask goes, if it is wanted.
         polygons: Where the outlines go, if they are wanted.
         areas: Where the record of the areas goes, if they are wanted.
         pyramid: Whether the mask holds smaller sizes of itself.
+        frames: About how many, of a video; None of an image.
     """
 
     image: Path
@@ -43,6 +47,7 @@ class Job(NamedTuple):
     polygons: Path | None = None
     areas: Path | None = None
     pyramid: bool = False
+    frames: int | None = None
 
     @property
     def outputs(self) -> list[Path]:
@@ -52,13 +57,13 @@ class Job(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """How many the image has."""
-        return self.shape[0] * self.shape[1]
+        """How many the image has, or all frames of the video."""
+        return self.shape[0] * self.shape[1] * (1 if self.frames is None else self.frames)
 
     @property
     def is_large(self) -> bool:
         """Whether it is worth going on in its middle."""
-        return self.pixels > LARGE
+        return self.frames is None and self.pixels > LARGE
 
     @property
     def file(self) -> Path:
@@ -111,7 +116,10 @@ def plan_jobs(
             raise UsageError(
                 f"{image}: would have the same mask {folder / stem} as {owner[stem]}; infer them apart"
             )
-        jobs.append(_job(image, stem.as_posix(), folder, parameters, wide=wide, reading=reading))
+        if is_video(image):
+            jobs.append(_job_of_video(image, stem.as_posix(), folder, parameters))
+        else:
+            jobs.append(_job(image, stem.as_posix(), folder, parameters, wide=wide, reading=reading))
     images = {image.resolve() for image, _ in found}
     for path in (path for job in jobs for path in job.outputs):
         if path.resolve() in images:
@@ -137,6 +145,23 @@ def _job(
         record_file(folder, name) if parameters.areas else None,
         parameters.pyramid,
     )  # fmt: skip
+
+
+def _job_of_video(video: Path, name: str, folder: Path, parameters: InferParameters) -> Job:
+    asked = [flag for flag in _OF_IMAGES if getattr(parameters, flag)]
+    asked += ["format"] if parameters.format != "auto" else []
+    if asked:
+        flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in asked)
+        raise UsageError(
+            f"{video}: is a video, whose masks and overlays become videos, and nothing else; leave out {flags}, or infer it apart"
+        )
+    try:
+        with frames(video) as opened:
+            (height, width, _), count = opened.shape, opened.count or 1
+    except DataError:
+        height = width = count = 0
+    mask, *overlay = video_outputs(name, folder, overlay=parameters.overlay)
+    return Job(video, name, folder, (height, width), mask, {}, overlay[0] if overlay else None, frames=count)
 
 
 def _size(image: Path, reading: Reading) -> tuple[int, int]:

@@ -6,13 +6,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from patchseg.errors import DataError
-from patchseg.imaging import Box, ImageSource, Reading, open_image
+from patchseg.imaging import ArraySource, Box, ImageSource, Reading, open_image
 from patchseg.imaging.beside import Beside
+from patchseg.imaging.channels import choose
 from patchseg.imaging.scale import scaled_length
+from patchseg.imaging.source import Array
 from patchseg.inference import memory
 from patchseg.inference.coverage import uncovered
 from patchseg.inference.engine import Engine, Known
@@ -23,7 +26,8 @@ from patchseg.inference.outputs import Outputs
 from patchseg.inference.shares import Share
 from patchseg.inference.stage import Stage, alone
 from patchseg.inference.verify import difference
-from patchseg.labels.classes import Originals
+from patchseg.inference.video import segment_video
+from patchseg.labels.classes import IGNORE, Originals
 from patchseg.labels.region import Region, Regions
 from patchseg.parameters import InferParameters
 from patchseg.progress import Progress
@@ -62,6 +66,9 @@ class Segmenter:
             UsageError: The region lies outside of it.
             PatchsegError: The disk is full.
         """
+        if job.frames is not None:
+            self._video(job, progress, label)
+            return
         with open_image(job.image, self.reading) as source:
             require_kin(job.image, source, self.engine.checkpoint)
             watched = Watched(source, job.image)
@@ -95,6 +102,28 @@ class Segmenter:
         """Return the parts of an image that are segmented one after the other, side by side."""
         area = region.bounds if region else Box(0, 0, *job.shape)
         return memory.columns(self.engine, self.base, area, self.scale(job)) if area.width else [area]
+
+    def _video(self, job: Job, progress: Progress, label: str) -> None:
+        """Segment frame by frame; each is an image of its own."""
+        region = self.regions.on(job.image, job.shape) if self.regions and job.pixels else None
+        area = region.bounds if region else Box(0, 0, *job.shape)
+        inside = None if region is None else region.mask(Box(0, 0, *job.shape))
+
+        def mask(frame: Array) -> Array:
+            source: ImageSource = ArraySource(frame)
+            if self.reading.channels is not None:
+                source = choose(source, self.reading.channels, job.image)
+            require_kin(job.image, source, self.engine.checkpoint)
+            bands = self._padded(self._rows(job, source, area, region), area, job.shape)
+            indices = np.concatenate([rows["mask"] for rows in bands])
+            if inside is not None:
+                indices[~inside] = IGNORE
+            return indices
+
+        colors = self.engine.checkpoint.classes.palette if job.overlay else None
+        segment_video(
+            job.image, mask, job.folder, name=job.name, colors=colors, progress=progress, label=label
+        )
 
     def _straight(
         self, job: Job, source: ImageSource, region: Region | None, progress: Progress, label: str

@@ -38,6 +38,7 @@ def segment_video(
     name: Path | str | None = None,
     colors: Pixels | None = None,
     progress: Progress | None = None,
+    label: str = "",
 ) -> list[Path]:
     """Segment a video frame by frame; its times are kept.
 
@@ -48,6 +49,7 @@ def segment_video(
         name: Of the outputs; the stem of the video's by default.
         colors: (K, 3) uint8 of the classes, where overlays are wanted.
         progress: Told frame by frame.
+        label: Of the work; the video's name by default.
 
     Returns:
         The files that were written, which appear whole or not at all.
@@ -62,7 +64,7 @@ def segment_video(
     if path.resolve() in [output.resolve() for output in outputs]:
         raise UsageError(f"{path}: would be replaced by its masks; choose another folder for them")
     with frames(path) as video, ExitStack() as files:
-        progress.start(path.name, video.count or 0)
+        progress.start(label or path.name, video.count or 0)
         shapes = (video.shape[:2], video.shape)
         writers = [
             files.enter_context(video_writer(output, shape, rate=video.rate, time_base=video.time_base))

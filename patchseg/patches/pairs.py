@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from patchseg.errors import DataError, UsageError, did_you_mean, listing
 from patchseg.imaging import SUFFIXES, ImageSource, Reading, is_image, open_raw
 from patchseg.imaging.address import is_there, is_zarr, plain_name
+from patchseg.imaging.video import is_video
 from patchseg.labels.drawn import Drawn
 from patchseg.labels.layers import Layers
 from patchseg.patches.rules import Rule, best_rule, rule_within
@@ -125,7 +126,9 @@ def name_of(file: Path, folder: Path) -> str:
 
 
 def find_images(wanted: list[Path | str]) -> list[tuple[Path, Path]]:
-    """Return the images that files, folders and globs name, each with its path relative to where it was found.
+    """Return the images and videos that files, folders and globs name, with their paths relative to where they were found.
+
+    Of a folder the videos, where it holds no image.
 
     Raises:
         UsageError: A path is neither file nor folder nor a glob that matches.
@@ -134,7 +137,7 @@ def find_images(wanted: list[Path | str]) -> list[tuple[Path, Path]]:
     for item in wanted:
         path, text = Path(item), str(item)
         if path.is_dir() and not is_zarr(path):
-            found += [(file, file.relative_to(path)) for file in image_files(path)]
+            found += [(file, file.relative_to(path)) for file in _videos(path) or image_files(path)]
         elif is_there(path):
             found.append((path, plain_name(path)))
         else:
@@ -147,6 +150,12 @@ def find_images(wanted: list[Path | str]) -> list[tuple[Path, Path]]:
                 (Path(match), Path(match).relative_to(fixed)) for match in matches if is_there(Path(match))
             ]
     return list(dict.fromkeys(found))
+
+
+def _videos(folder: Path) -> list[Path]:
+    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    videos = [file for file in files if is_video(file)]
+    return [] if any(map(is_image, files)) else sorted(videos, key=lambda file: natural(file.name))
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:
