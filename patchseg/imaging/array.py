@@ -28,4 +28,4 @@ def open_source(path: Path, reading: Reading = Reading()) -> ArraySource:
         raise DataError(f"{path}: is a damaged .npy file ({error}); write it again") from None
     if wrong := trouble(pixels.shape, pixels.dtype):
         raise DataError(f"{path}: {wrong}")
-    return ArraySource(pixels.view(np.uint8) if pixels.dtype == bool else pixels)
+    return ArraySource(pixels.view(np.uint8) if pixels.dtype == bool else pixels, map=pixels._mmap)

@@ -70,7 +70,7 @@ class ChannelSource:
         self._source, self._channels = source, channels
         self.shape = (*source.shape[:2], len(channels))
         self.dtype: np.dtype[Any] = source.dtype
-        self.palette = source.palette
+        self.palette, self.held = source.palette, source.held
         names = channel_names(source)
         self.channel_names = tuple(names[index] for index in channels)
 

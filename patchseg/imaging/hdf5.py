@@ -13,7 +13,7 @@ from patchseg.imaging.address import HDF5_SUFFIXES as SUFFIXES
 from patchseg.imaging.address import Address
 from patchseg.imaging.box import Box
 from patchseg.imaging.reading import Reading
-from patchseg.imaging.source import Array, trouble
+from patchseg.imaging.source import Array, Held, trouble
 
 __all__ = ["SUFFIXES", "Hdf5Source", "accepts", "is_of_patches", "open_source"]
 _MIN_CACHE = 8 * 2**20
@@ -112,6 +112,8 @@ class Hdf5Source:
         dtype: np.dtype[Any] = np.dtype(np.uint8) if dataset.dtype.kind == "b" else dataset.dtype
         self.dtype = dtype.newbyteorder("=")
         self.palette: NDArray[np.uint8] | None = None
+        chunk = math.prod(dataset.chunks or ()) * self.dtype.itemsize
+        self.held = Held(_cache(dataset) + 2 * chunk)  # with one that is being decoded
 
     def read(self, box: Box) -> Array:
         """Return the raw pixels of a box inside the image, (h, w, C).
@@ -143,8 +145,12 @@ def _cached(file: h5py.File, name: str) -> h5py.Dataset:
     """Open a dataset with a cache of one row of chunks, so that each is decoded once from top to bottom."""
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     # Not while the dataset is open already: it would keep the cache that it has.
-    access.set_chunk_cache(_SLOTS, max(_MIN_CACHE, int(1.25 * _row_of_chunks(file[name]))), 0.75)
+    access.set_chunk_cache(_SLOTS, _cache(file[name]), 0.75)
     return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
+
+
+def _cache(dataset: h5py.Dataset) -> int:
+    return max(_MIN_CACHE, int(1.25 * _row_of_chunks(dataset)))
 
 
 def _row_of_chunks(dataset: h5py.Dataset) -> int:

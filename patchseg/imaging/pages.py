@@ -213,7 +213,10 @@ def require_plausible(part: Part, size: int) -> None:
         has = max(0, size - int(offsets[first]))
         raise ValueError(f"segment {first} has {has} of its {int(counts[first])} bytes")
     samples = page.samplesperpixel // layout.planes
-    claimed = segments * layout.height * layout.width * samples * np.dtype(page.dtype).itemsize
+    # The last strip ends with the image; tiles are filled.
+    rows = layout.down * layout.height if page.is_tiled else page.imagelength
+    columns = layout.across * layout.width
+    claimed = layout.planes * rows * columns * samples * np.dtype(page.dtype).itemsize
     bits = page.bitspersample if isinstance(page.bitspersample, int) else 8
     stored = claimed / np.dtype(page.dtype).itemsize * bits / 8
     held = counts.sum() * _EXPANSION.get(page.compression, _ANY_EXPANSION) + _SPARSE * (counts == 0).sum()

@@ -94,9 +94,8 @@ def _require_bounded(path: Path, image: Image.Image, memory: int | None) -> None
     size = path.stat().st_size
     if width * height > _PIXELS_A_BYTE * size and image.format != "WEBP":
         raise ValueError(f"its header says {height} x {width} pixels, which no {size} bytes hold")
-    # Pillow holds a pixel in 1 byte or in 4, and what is kept of it lies beside.
-    bands, deep = len(image.getbands()), image.mode.startswith(("I", "F"))
-    need = width * height * ((4 if deep or bands > 1 else 1) + bands * (4 if deep else 1))
+    deep = image.mode.startswith(("I", "F"))
+    need = _decoding(image) + width * height * len(image.getbands()) * (4 if deep else 1)
     if need <= memory if memory is not None else width * height <= MOST_PIXELS:
         return
     than = f", more than the {megabytes(memory)} of --max-memory" if memory is not None else ""
@@ -104,6 +103,12 @@ def _require_bounded(path: Path, image: Image.Image, memory: int | None) -> None
         f"{path}: is {height} x {width} pixels, which take {megabytes(need)} to be read whole{than}; allow them with "
         f"--max-memory {math.ceil(need / 1e9)}GB, or store it as a tiled TIFF, which is read by window"
     )
+
+
+def _decoding(image: Image.Image) -> int:
+    """Return the bytes that Pillow holds an image in, a pixel in 1 byte or in 4, beside what is kept of it."""
+    deep = image.mode.startswith(("I", "F"))
+    return image.width * image.height * (4 if deep or len(image.getbands()) > 1 else 1)
 
 
 def _source(path: Path, image: Image.Image) -> ArraySource:
@@ -125,7 +130,9 @@ def _source(path: Path, image: Image.Image) -> ArraySource:
     alpha = _alpha(pixels, key)
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         pixels, alpha = pixels[:, :, :-1], pixels[:, :, -1]
-    return ArraySource(turn(pixels), palette=_palette(image), alpha=None if alpha is None else turn(alpha))
+    return ArraySource(
+        turn(pixels), palette=_palette(image), alpha=None if alpha is None else turn(alpha), decoding=_decoding(image)
+    )  # fmt: skip
 
 
 def _pixels(image: Image.Image) -> Array:

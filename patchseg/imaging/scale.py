@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from patchseg.imaging.box import Box
 from patchseg.imaging.source import Array, ImageSource
 
-_BAND = 256  # target rows resampled at a time
+_BAND = 256  # target rows, and columns, resampled at a time
 _SAMPLES = 2**24  # of the source that are held at a time when an image is reduced to a thumbnail
 
 
@@ -88,7 +88,7 @@ class ScaledSource:
         height, width, channels = source.shape
         self.shape = (scaled_length(height, scale), scaled_length(width, scale), channels)
         self.dtype: np.dtype[Any] = source.dtype
-        self.palette = source.palette
+        self.palette, self.held = source.palette, source.held
 
     def read(self, box: Box) -> Array:
         """Return the resampled pixels of a box, (h, w, C), in the source's dtype."""
@@ -119,12 +119,22 @@ class ScaledSource:
         (height, width, _), (target_height, target_width, _) = self._source.shape, self.shape
         top, bottom = support(box.top, box.bottom, height, target_height)
         left, right = support(box.left, box.right, width, target_width)
-        # In double precision, since the order of sums follows the window, and a half must round alike in all of them.
-        pixels = self._source.read(Box(top, left, bottom - top, right - left)).astype(np.float64)
+        pixels = self._source.read(Box(top, left, bottom - top, right - left))
         down = weights(box.top, box.bottom, height, target_height)
-        across = weights(box.left, box.right, width, target_width)
-        result: Array = np.einsum("ph,hwc,qw->pqc", down, pixels, across, optimize=True)
-        return result.astype(self.dtype) if self.dtype.kind == "f" else np.rint(result).astype(self.dtype)
+        result = np.empty((box.height, box.width, pixels.shape[2]), self.dtype)
+        for start in range(
+            box.left, box.right, _BAND
+        ):  # a matrix for all columns would grow with their square
+            stop = min(start + _BAND, box.right)
+            first, last = support(start, stop, width, target_width)
+            across = weights(start, stop, width, target_width)
+            # In double precision, since the order of sums follows the window, and a half must round alike in all of them.
+            block = pixels[:, first - left : last - left].astype(np.float64)
+            block = np.einsum("ph,hwc,qw->pqc", down, block, across, optimize=True)
+            result[:, start - box.left : stop - box.left] = (
+                block if self.dtype.kind == "f" else np.rint(block)
+            )
+        return result
 
     def _nearest(self, box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp], Box]:
         rows = nearest(box.top, box.bottom, self._source.shape[0], self.shape[0])

@@ -19,6 +19,9 @@ from patchseg.imaging.source import Array
 
 Key = tuple[int, int]  # which part, which of its segments
 _THREADS = min(4, os.cpu_count() or 1)
+BUSY = (
+    3 * _THREADS + 1
+)  # segments beside those that are kept, at most: bytes that are decoded, and what has become of some
 _JPEG, _JPEG_2000 = {6, 7, 33007, 34892}, {33003, 33004, 33005, 34712}
 _JPEG_WITH_END, _JPEG_END = _JPEG - {6}, b"\xff\xd9"  # the old kind keeps parts of its stream elsewhere
 

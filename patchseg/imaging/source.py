@@ -1,6 +1,7 @@
 """What every readable image offers, whatever its format: shape, dtype, and pixels by window."""
 
-from typing import Any, Protocol
+import mmap
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,18 @@ Array = NDArray[Any]
 _MOST_CHANNELS = 32  # more come with images that have more rows
 
 
+class Held(NamedTuple):
+    """What an open image holds in memory beside the pixels that it hands out, in bytes, at most.
+
+    Attributes:
+        always: Whatever is read.
+        column: More for each column of the boxes that are read, each below the one before.
+    """
+
+    always: int = 0
+    column: float = 0.0
+
+
 class ImageSource(Protocol):
     """An open image. A context manager; coordinates are upright.
 
@@ -18,11 +31,13 @@ class ImageSource(Protocol):
         shape: (H, W, C) of what `read` gives of the whole image.
         dtype: The dtype of its pixels.
         palette: (K, 3) uint8 colours where the pixels are indices into them, else None.
+        held: What it takes in memory.
     """
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     palette: NDArray[np.uint8] | None
+    held: Held
 
     def read(self, box: Box) -> Array:
         """Return the raw pixels of a box inside the image, (h, w, C)."""
@@ -65,19 +80,36 @@ class ArraySource:
         pixels: (H, W) or (H, W, C).
         palette: (K, 3) uint8 colours when the pixels are indices.
         alpha: (H, W); pixels of alpha 0 are no data.
+        decoding: Bytes that it took to make the pixels out of a file, beside them.
+        map: The file that the pixels lie in, where they are mapped: what was read does not stay in memory.
     """
 
-    def __init__(self, pixels: Array, *, palette: Array | None = None, alpha: Array | None = None) -> None:
+    def __init__(
+        self,
+        pixels: Array,
+        *,
+        palette: Array | None = None,
+        alpha: Array | None = None,
+        decoding: int = 0,
+        map: mmap.mmap | None = None,
+    ) -> None:
         self._pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
         self._alpha = alpha if alpha is not None and not alpha.all() else None
         height, width, channels = self._pixels.shape
         self.shape = (height, width, channels)
         self.dtype = self._pixels.dtype.newbyteorder("=")  # torch knows no other
-        self.palette = palette
+        self.palette, self._map = palette, map
+        beside = 0 if self._alpha is None else self._alpha.nbytes
+        self.held = Held(0 if map else pixels.nbytes + beside + decoding)
 
     def read(self, box: Box) -> Array:
         """Return the raw pixels of a box inside the image, (h, w, C)."""
-        return np.ascontiguousarray(self._pixels[box.slices], self.dtype)
+        if self._map is None:
+            return np.ascontiguousarray(self._pixels[box.slices], self.dtype)
+        pixels = np.array(self._pixels[box.slices], self.dtype, order="C")
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return pixels
 
     def valid(self, box: Box) -> NDArray[np.bool_] | None:
         """Return where alpha is not 0, (h, w) bool, or None where all is opaque."""
@@ -104,6 +136,7 @@ class PaletteColors:
         self._colors[: len(source.palette)] = source.palette
         self.shape = (*source.shape[:2], 3)
         self.dtype = np.dtype(np.uint8)
+        self.held = source.held
 
     def read(self, box: Box) -> Array:
         """Return the colours of a box inside the image, (h, w, 3) uint8."""

@@ -28,9 +28,9 @@ from patchseg.imaging.pages import (
     require_plausible,
 )
 from patchseg.imaging.reading import Reading
-from patchseg.imaging.segments import Key, Part, Segments, damaged
-from patchseg.imaging.source import Array, ImageSource
-from patchseg.imaging.upright import TURNS, UprightSource
+from patchseg.imaging.segments import BUSY, Key, Part, Segments, damaged
+from patchseg.imaging.source import Array, Held, ImageSource
+from patchseg.imaging.upright import BOTTOM_FIRST, RIGHT_FIRST, TURNS, UprightSource
 from patchseg.progress import counted, megabytes
 
 SUFFIXES = TIFF_SUFFIXES
@@ -146,9 +146,12 @@ class TiffSource:
         )
         self.palette = _palette(page) if self._parts == 1 else None
         self.orientation = int(page.tags.valueof(_ORIENTATION, 1))
-        self._downwards = downwards and self.orientation not in TURNS  # for which down is another way
+        # Upright boxes that go down go to the side where the image is stored on its side.
+        self._downwards = downwards and self.orientation < 5
+        self._sideways = downwards and self.orientation >= 5
         self._white = self.dtype.type(2**page.bitspersample - 1) if is_inverted(page) else None
         self._segments = Segments(path, file.filehandle, parts, self.dtype)
+        self.held = self._held()
 
     @property
     def segment_bytes(self) -> int:
@@ -203,7 +206,11 @@ class TiffSource:
         samples = self._samples // planes
         rows = list(_spans(box.top, box.bottom, height))
         columns = list(_spans(box.left, box.right, width))
-        rightward = box.height == self.shape[0] and box.width < self.shape[1]
+        if self.orientation in BOTTOM_FIRST:
+            rows.reverse()
+        if self.orientation in RIGHT_FIRST:
+            columns.reverse()
+        rightward = self._sideways or (box.height == self.shape[0] and box.width < self.shape[1])
         places = (
             [(r, c) for c in columns for r in rows] if rightward else [(r, c) for r in rows for c in columns]
         )
@@ -228,6 +235,8 @@ class TiffSource:
         height, width, down, across, planes = self._layout
         rows = min(down, (box.height - 2) // height + 2)  # the most that a box so high can touch
         one = self.segment_bytes * planes * self._parts
+        if self._sideways:
+            return max(_BANDS, int(1.25 * one * rows))
         if box.width == self.shape[1]:
             return max(_BANDS, int(1.25 * one * across))
         if self._downwards:
@@ -235,6 +244,19 @@ class TiffSource:
         if box.height == self.shape[0]:
             return max(_WINDOWS, int(1.25 * one * down))
         return max(_WINDOWS, int(1.25 * one * across * rows))
+
+    def _held(self) -> Held:
+        """Return what is kept of boxes in one column of them, with what is being decoded meanwhile."""
+        height, width, down, across, planes = self._layout
+        one, length, number = self.segment_bytes * planes * self._parts, width, across
+        if self.orientation >= 5:
+            length, number = height, down
+        # A box touches a segment more than fit into it, two where it begins and ends amid them.
+        kept, column = (
+            (_BANDS + 1.25 * 2 * one, 1.25 * one / length) if number > 1 else (_BANDS + 1.25 * one, 0.0)
+        )
+        busy = min(BUSY, down * across * planes * self._parts)
+        return Held(int(min(kept, one * down * across)) + busy * self.segment_bytes, column)
 
 
 class _Span(NamedTuple):

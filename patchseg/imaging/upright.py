@@ -19,7 +19,7 @@ TURNS: dict[int, Callable[[Array], Array]] = {
     7: lambda pixels: np.swapaxes(np.rot90(pixels, 2), 0, 1),
     8: np.rot90,
 }
-_BOTTOM_FIRST, _RIGHT_FIRST = {3, 4, 6, 7}, {2, 3, 7, 8}
+BOTTOM_FIRST, RIGHT_FIRST = {3, 4, 6, 7}, {2, 3, 7, 8}
 
 
 def stored_box(box: Box, orientation: int, height: int, width: int) -> Box:
@@ -36,8 +36,8 @@ def stored_box(box: Box, orientation: int, height: int, width: int) -> Box:
     """
     if orientation >= 5:
         box = Box(box.left, box.top, box.width, box.height)
-    top = height - box.bottom if orientation in _BOTTOM_FIRST else box.top
-    left = width - box.right if orientation in _RIGHT_FIRST else box.left
+    top = height - box.bottom if orientation in BOTTOM_FIRST else box.top
+    left = width - box.right if orientation in RIGHT_FIRST else box.left
     return Box(top, left, box.height, box.width)
 
 
@@ -54,7 +54,7 @@ class UprightSource:
         height, width, channels = source.shape
         self.shape = (width, height, channels) if orientation >= 5 else (height, width, channels)
         self.dtype: np.dtype[Any] = source.dtype
-        self.palette = source.palette
+        self.palette, self.held = source.palette, source.held
 
     def read(self, box: Box) -> Array:
         """Return the raw pixels of an upright box inside the image, (h, w, C)."""

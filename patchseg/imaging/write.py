@@ -220,19 +220,19 @@ class _TiffWriter:
             level = level[::2, ::2]
 
     def _bands(self) -> Iterator[Array]:
-        """Gather queued rows to bands of a tile's height; the last may be lower."""
-        held: list[Array] = []
+        """Gather queued rows to bands of a tile's height, each in place of the one before; the last may be lower."""
+        band: Array = np.empty((_TILE, *self._shape[1:]), self._dtype)
+        filled = 0
         while (rows := self._queue.get()) is not None:
-            held.append(rows)
-            if sum(map(len, held)) < _TILE:
-                continue
-            stacked = np.concatenate(held)
-            whole_bands = len(stacked) // _TILE * _TILE
-            for top in range(0, whole_bands, _TILE):
-                yield stacked[top : top + _TILE]
-            held = [stacked[whole_bands:]]
-        if sum(map(len, held)):
-            yield np.concatenate(held)
+            while len(rows):
+                taken, rows = rows[: _TILE - filled], rows[_TILE - filled :]
+                band[filled : filled + len(taken)] = taken
+                filled += len(taken)
+                if filled == _TILE:
+                    yield band
+                    filled = 0
+        if filled:
+            yield band[:filled]
 
 
 def _tiles(bands: Iterator[Array]) -> Iterator[Array]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging.box import Box
 from patchseg.imaging.reading import Reading
-from patchseg.imaging.source import Array, trouble
+from patchseg.imaging.source import Array, Held, trouble
 
 _MIN_CACHE = 64 * 2**20
 _MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
@@ -140,7 +140,9 @@ class ZarrSource:
         self.palette: NDArray[np.uint8] | None = None
         self._chunk = dict(zip(axes, (int(size) for size in array.chunks), strict=True))
         row = self._chunk["y"] * sizes[1] * sizes[2] * self.dtype.itemsize
-        self._capacity, self._held = max(_MIN_CACHE, int(1.25 * row)), 0
+        self._capacity, self._taken = max(_MIN_CACHE, int(1.25 * row)), 0
+        one = row // sizes[1] * self._chunk["x"]
+        self.held = Held(self._capacity + 2 * one)  # with one that is being decoded
         self._cache: OrderedDict[tuple[int, int], Array] = OrderedDict()
 
     def read(self, box: Box) -> Array:
@@ -183,9 +185,9 @@ class ZarrSource:
             return self._cache[row, column]
         block = self._decode(row, column)
         self._cache[row, column] = block
-        self._held += block.nbytes
-        while self._held > self._capacity and len(self._cache) > 1:
-            self._held -= self._cache.popitem(last=False)[1].nbytes
+        self._taken += block.nbytes
+        while self._taken > self._capacity and len(self._cache) > 1:
+            self._taken -= self._cache.popitem(last=False)[1].nbytes
         return block
 
     def _decode(self, row: int, column: int) -> Array:

@@ -54,6 +54,7 @@ class Watched:
     def __init__(self, source: ImageSource, path: Path) -> None:
         self._source, self._path = source, path
         self.shape, self.dtype, self.palette = source.shape, source.dtype, source.palette
+        self.held = source.held
         self.close = source.close
         self._highest = -np.inf
         self._lock = threading.Lock()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from patchseg.errors import DataError
 from patchseg.imaging import Box, raster
+from patchseg.imaging.source import Held
 from patchseg.labels.naming import Values
 from patchseg.labels.rasterize import cover
 from patchseg.labels.shapes import Annotations, Area, Drawing, Runs
@@ -97,6 +98,7 @@ class DrawnSource:
         self.shape = (*drawn.shape, 1)
         self.dtype = np.dtype(np.uint8)
         self.palette: NDArray[np.uint8] | None = None
+        self.held = Held()
         shades = sorted(set(drawn.values.values()))
         self.table = np.array([drawn.unlabeled, *shades], np.uint8)  # canvas -> values; 0 is unpainted
         self._parts: list[tuple[int, int, Area]] = [

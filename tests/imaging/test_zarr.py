@@ -119,7 +119,7 @@ def test_the_cache_holds_one_row_of_chunks_and_no_more(tmp_path_factory, data):
             top, left = data.draw(st.integers(0, 44)), data.draw(st.integers(0, 36))
             box = Box(top, left, data.draw(st.integers(1, 45 - top)), data.draw(st.integers(1, 37 - left)))
             np.testing.assert_array_equal(source.read(box), IMAGE[box.slices])
-            assert sum(block.nbytes for block in source._cache.values()) == source._held <= source._capacity
+            assert sum(block.nbytes for block in source._cache.values()) == source._taken <= source._capacity
 
 
 def told(path):
