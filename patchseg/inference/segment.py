@@ -33,7 +33,7 @@ from patchseg.parameters import InferParameters
 from patchseg.progress import Progress
 
 _ROWS = 256  # empty ones, at a time
-_READ = 2**24  # bytes of a stage at a time
+_READ = 2**20  # bytes of a stage at a time: some lie in the queues of the writers
 
 
 @dataclass(frozen=True)
