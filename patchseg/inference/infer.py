@@ -20,7 +20,7 @@ from patchseg.inference.kinship import as_learned
 from patchseg.inference.record import AT_ONCE, STAGES, Record, begin, begun, note
 from patchseg.inference.segment import Segmenter
 from patchseg.inference.shares import Share
-from patchseg.inference.stage import remove
+from patchseg.inference.stage import finished, remove
 from patchseg.labels.region import Regions
 from patchseg.parameters import DataParameters, InferParameters, effective
 from patchseg.patches.pairs import RECORD, find_images
@@ -68,8 +68,9 @@ def infer(
         try:
             _run_all(plan, progress)
         except DataError:
-            # Nothing came of it, so nothing shall stand in the way of the next try.
-            if not plan.went_on and plan.share.count == 1 and not any(job.mask.exists() for job in plan.jobs):
+            there = any(job.mask.exists() or finished(job.stage) for job in plan.jobs)
+            if not plan.went_on and plan.share.count == 1 and not there:
+                # Nothing came of it, so nothing shall stand in the way of the next try.
                 shutil.rmtree(plan.folder / STAGES, ignore_errors=True)
                 (plan.folder / RECORD).unlink()
                 (plan.folder / FAILURES).unlink(missing_ok=True)
@@ -211,7 +212,10 @@ def _tell_failures(plan: _Plan, failures: dict[str, str]) -> None:
     share = plan.share
     name = FAILURES if share.count == 1 else f"failures-{share.index + 1}-of-{share.count}.json"
     if not failures:
-        (plan.folder / name).unlink(missing_ok=True)
+        # Who does all images has done those too that single shares had failed at.
+        others = plan.folder.glob("failures-*-of-*.json") if share.count == 1 else []
+        for old in (plan.folder / name, *others):
+            old.unlink(missing_ok=True)
         return
     entries = [{"image": image, "error": error} for image, error in failures.items()]
     with whole(plan.folder / name) as part:

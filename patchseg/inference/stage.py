@@ -61,13 +61,7 @@ class Stage:
 
     def done(self) -> list[Box]:
         """Return the boxes that are finished, by all who have worked on it."""
-        boxes = []
-        for journal in sorted(self.folder.glob("*.jsonl")):
-            with contextlib.suppress(FileNotFoundError):  # taken away by who has finished the image
-                for line in journal.read_bytes().splitlines():
-                    with contextlib.suppress(ValueError, TypeError):  # the power may fail within a line
-                        boxes.append(Box(*json.loads(line)))
-        return boxes
+        return finished(self.folder)
 
     def is_complete(self, area: Box) -> bool:
         """Tell whether all of an area is finished."""
@@ -129,18 +123,19 @@ class Stage:
         self.close()
 
     def _begin(self, image: dict[str, Any]) -> None:
-        """Say what the stage is of, or compare it with what was said."""
+        """Say what the stage is of; where something is finished, it must be of the same."""
         about = self.folder / "image.json"
-        if not about.exists():
-            # Others may do so at the same moment: each writes a file of its own, and they say the same.
-            own = self.folder / f"{secrets.token_hex(4)}.json"
-            with whole(own) as part:
-                part.write_text(json.dumps(image))
-            own.replace(about)
-        if _read(about) != image:
+        if _read(about) == image:
+            return
+        if self.done():
             raise DataError(
                 f"{image['path']}: is not as it was when its segmentation began; remove {self.folder}, and it begins anew"
             )
+        # Others may do so at the same moment: each writes a file of its own, and they say the same.
+        own = self.folder / f"{secrets.token_hex(4)}.json"
+        with whole(own) as part:
+            part.write_text(json.dumps(image))
+        own.replace(about)
 
     def _require_rows(self, names: Sequence[str], image: str) -> None:
         """Refuse to go on where files that journals tell of are gone: their rows would be taken for class 0."""
@@ -196,6 +191,17 @@ class Stage:
             raise told from None
 
 
+def finished(folder: Path) -> list[Box]:
+    """Return the boxes that the journals of a stage, if it is there, tell of."""
+    boxes = []
+    for journal in sorted(folder.glob("*.jsonl")):
+        with contextlib.suppress(FileNotFoundError):  # taken away by who has finished the image
+            for line in journal.read_bytes().splitlines():
+                with contextlib.suppress(ValueError, TypeError):  # the power may fail within a line
+                    boxes.append(Box(*json.loads(line)))
+    return boxes
+
+
 def remove(folder: Path) -> None:
     """Take a stage away, if it is there: its journals first, since half a stage must not pass for finished."""
     for journal in folder.glob("*.jsonl"):
@@ -231,7 +237,7 @@ def alone(folder: Path) -> Iterator[bool]:
 def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes())
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         return None
 
 

@@ -1,7 +1,10 @@
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
 
+import patchseg
 from patchseg.labels.classes import Classes
 from patchseg.models import build
 from patchseg.models.checkpoint import Checkpoint
@@ -60,3 +63,47 @@ def naive():
         return total / count
 
     return naive
+
+
+# What a process runs: a command line, with images of more than 1000 pixels being large ones, of which every row is kept.
+COMMAND = """
+import os
+told = os.open(folder + "/told", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.dup2(told, 1), os.dup2(told, 2)
+import sys
+sys.stdout = sys.stderr = open(told, "w", buffering=1)
+os.environ |= environment
+os.chdir(folder)
+import patchseg.cli
+from patchseg.inference import jobs, stage
+assert patchseg.__file__ == file
+jobs.LARGE, stage._EVERY = 1000, 0
+patchseg.cli.run(words)
+"""
+
+
+@pytest.fixture(scope="module")
+def launch():
+    """Begin a command line in a process of its own: `launch(folder, "infer", ..., RANK="0")`; it tells folder/told.
+
+    The processes are forked off one that has imported everything, since imports take longer than the work.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["patchseg.cli.infer", "scipy.ndimage", "torch.distributed"])
+    begun = []
+
+    def launch(folder, *words, **environment):
+        folder.mkdir(exist_ok=True)
+        names = {
+            "words": [str(word) for word in words], "folder": str(folder), "environment": environment,
+            "file": patchseg.__file__,
+        }  # fmt: skip
+        begun.append(context.Process(target=exec, args=(COMMAND, names)))
+        begun[-1].start()
+        return begun[-1]
+
+    yield launch
+    for process in begun:
+        process.kill()
+        process.join()
+        process.close()

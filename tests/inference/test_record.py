@@ -123,7 +123,7 @@ def test_a_record_of_an_older_version_lacks_settings_and_is_refused(masks):
         masks()
     older["compute.checkpoint"] = {"value": "c0ffee", "source": "plan"}
     (masks.folder / RECORD).write_text(json.dumps(older))
-    with pytest.raises(UsageError, match="made with infer.tile unknown, now 8; choose another --output"):
+    with pytest.raises(UsageError, match=r"made with infer\.tile unknown, now 8; choose another --output"):
         masks(tile=8)
     assert masks() is True
     assert read(masks.folder)["infer.images"] == ["a.tif"]
@@ -131,7 +131,9 @@ def test_a_record_of_an_older_version_lacks_settings_and_is_refused(masks):
 
 def test_settings_of_a_newer_version_are_refused_too(masks):
     masks(sharpness=3)
-    with pytest.raises(UsageError, match="made with infer.sharpness 3, now unknown; choose another --output"):
+    with pytest.raises(
+        UsageError, match=r"made with infer\.sharpness 3, now unknown; choose another --output"
+    ):
         masks()
 
 

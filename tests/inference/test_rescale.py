@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from patchseg.imaging.box import Box
 from patchseg.imaging.scale import scaled_length
 from patchseg.inference.rescale import RowResampler
 
@@ -73,7 +74,28 @@ def test_rows_are_the_same_in_any_chunks(chunking, target, seed):
     rows = random_probabilities(shape, seed=seed)
     result = resample(rows, target, chunks)
     assert result.shape == (3, *target)
-    torch.testing.assert_close(result, resample(rows, target), rtol=0, atol=1e-6)
+    assert torch.equal(result, resample(rows, target))
+
+
+@given(shapes, shapes, st.data())
+def test_a_part_has_the_bytes_that_it_has_in_the_whole_and_says_what_it_needs(shape, target, data):
+    top, left = (data.draw(st.integers(0, side - 1)) for side in target)
+    height, width = (
+        data.draw(st.integers(1, side - start)) for side, start in zip(target, (top, left), strict=True)
+    )
+    part = Box(top, left, height, width)
+    rows, resampler = random_probabilities(shape), RowResampler(shape, target, part)
+    needed = resampler.needed
+    # What lies elsewhere may be anything.
+    inside = torch.full_like(rows, float("nan"))
+    inside[:, *needed.slices] = rows[:, *needed.slices]
+    found, start = [], needed.top
+    while start < needed.bottom:
+        stop = data.draw(st.integers(start + 1, needed.bottom))
+        found.append(resampler.push(inside[:, start:stop, needed.left : needed.right]))
+        start = stop
+    result = torch.cat([band for band in found if band is not None], dim=1)
+    assert torch.equal(result, resample(rows, target)[:, *part.slices])
 
 
 @given(chunked(), st.integers(0, 60), st.integers(0, 60), seeds)

@@ -1,4 +1,5 @@
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from patchseg.parameters import InferParameters
 from patchseg.progress import Progress
 
 SIDES = 90, 75
+ALL = Share()
 
 
 class Rows(Progress):
@@ -90,7 +92,7 @@ def folder(tmp_path):
 def plan(folder, make):
     """Plan the job of an image and who does it: `plan("a", Share(0, 2), roi="0,0,9,9")`."""
 
-    def plan(name, share=Share(), **values):
+    def plan(name, share=ALL, **values):
         image, values = folder / f"in/{name}.tif", {"probabilities": True, "tile": 16} | values
         parameters = InferParameters(**values)
         engine = Engine.of([make(classes=3)], parameters, torch.device("cpu"))
@@ -107,7 +109,7 @@ def plan(folder, make):
 def work(plan):
     """Do so; return how many rows there were to do, and how many were done."""
 
-    def work(name, share=Share(), *, progress=None, **values):
+    def work(name, share=ALL, *, progress=None, **values):
         job, segmenter = plan(name, share, **values)
         rows = progress or Rows()
         segmenter.segment(job, rows, name)
@@ -278,6 +280,29 @@ def test_an_error_while_files_are_written_leaves_no_half_file_and_the_stage(
     assert [path.name for path in (folder / "masks").iterdir()] == [".patchseg", "probabilities"]
     assert list((folder / "masks/probabilities").iterdir()) == []
     assert work("a") == [0, 0]
+    assert contents("a") == whole
+
+
+def test_a_disk_that_becomes_full_is_told_and_with_more_room_it_goes_on(folder, work, contents, expected):
+    whole = expected("a")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Full(Rows):
+        def step(self, count=1, note=""):
+            super().step(count)
+            if self.bars[0][1] >= 40:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (30 * SIDES[1], hard))
+
+    rows = Full()
+    try:
+        with pytest.raises(
+            PatchsegError, match=r"a\.stage: cannot be written, a size limit is reached; make room"
+        ):
+            work("a", progress=rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ((_, done),) = rows.bars
+    assert work("a") == [SIDES[0] - done] * 2
     assert contents("a") == whole
 
 

@@ -11,8 +11,8 @@ shares = st.integers(1, 12)
 
 @given(st.lists(st.integers(0, 10**9), max_size=30), shares)
 def test_every_image_falls_to_one_share(sizes, count):
-    hands = [Share(index, count).hand(sizes) for index in range(count)]
-    assert sorted(sum(hands, [])) == list(range(len(sizes)))
+    dealt = [number for index in range(count) for number in Share(index, count).hand(sizes)]
+    assert sorted(dealt) == list(range(len(sizes)))
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=30), shares)

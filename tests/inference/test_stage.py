@@ -198,17 +198,28 @@ def test_an_image_that_has_changed_since_is_refused_and_what_was_done_stays(open
     assert open_stage().done() == [box]
 
 
-def test_other_layers_are_refused(open_stage):
+def test_of_an_image_that_has_changed_before_anything_was_finished_nothing_is_said(open_stage):
     open_stage()
-    with pytest.raises(DataError, match="is not as it was"):
-        open_stage(["mask"])
-
-
-def test_a_damaged_description_is_refused_in_a_sentence(open_stage):
-    stage = open_stage()
-    (stage.folder / "image.json").write_text("{")
+    stage, rows = open_stage(bytes=121, shape=[5, WIDTH]), picture(height=5)
+    stage.write(Box(0, 0, 5, WIDTH), rows)
+    stage.commit()
+    assert_equal(whole(stage), rows)
     with pytest.raises(DataError, match="is not as it was"):
         open_stage()
+
+
+@pytest.mark.parametrize("harm", ["other layers", "damaged", "removed"])
+def test_what_else_does_not_fit_what_was_finished_is_refused(open_stage, harm):
+    stage, box = open_stage(), Box(0, 0, 5, WIDTH)
+    stage.write(box, cut(picture(), box))
+    stage.commit()
+    about = stage.folder / "image.json"
+    if harm == "damaged":
+        about.write_text("{")
+    if harm == "removed":
+        about.unlink()
+    with pytest.raises(DataError, match="is not as it was"):
+        open_stage(["mask"] if harm == "other layers" else NAMES)
 
 
 @pytest.mark.parametrize("harm", ["removed", "shortened"])
