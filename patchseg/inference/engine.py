@@ -29,6 +29,17 @@ _EXACT_TILE = (
 Known = Callable[[Box, Tensor], Tensor | None]
 
 
+def tile_for(patch: int) -> int:
+    """Return the side of tiles for a network that has learned from patches of a side.
+
+    Averaged at half overlap, tiles of 256 score as one big forward pass does, and smaller ones less (docs/results.md).
+
+    >>> tile_for(96), tile_for(512)
+    (256, 512)
+    """
+    return max(256, patch)
+
+
 @dataclass(frozen=True)
 class Engine:
     """What predicts, and how tiles lie.
@@ -75,7 +86,7 @@ class Engine:
             networks, device, devices.resolve_precision(parameters.precision, device),
             symmetries=SYMMETRIES[parameters.symmetries], entropy=parameters.disagreement, tell=tell,
         )  # fmt: skip
-        tile = parameters.tile or (_EXACT_TILE if parameters.blend == EXACT else loaded[0].patch)
+        tile = parameters.tile or (_EXACT_TILE if parameters.blend == EXACT else tile_for(loaded[0].patch))
         engine = cls(
             loaded[0], networks, predictor, tile, parameters.overlap, parameters.blend,
             devices.tile_batch(device, tile), parameters.disagreement,

@@ -6,6 +6,7 @@ network computes; one batch; and the band of sums. Validation during training an
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -43,7 +44,8 @@ def stream(
         grid: The tiles of the image, or of a part of it, whose rows are yielded then.
         classes: Number of classes K, or of whatever `predict` gives for each pixel.
         window: A key of `WINDOWS`; of no meaning to zones.
-        batch: Tiles a call of `predict`; a batch is filled up with zeros, because its size may change the rounding.
+        batch: Most tiles a call of `predict`, see `filled`. The last batch is filled up with zeros, because its size may change
+            the rounding.
         device: Where to gather and blend.
         known: What is known of a tile without predicting it: its box and raw pixels (h, w, C) to what is added for it,
             of a shape that fits (K, h, w), or None.
@@ -51,7 +53,7 @@ def stream(
     blender = (
         Joiner(grid, classes, device) if isinstance(grid, Zones) else Blender(grid, classes, window, device)
     )
-    waiting = _Waiting(predict, batch, blender.to_host)
+    waiting = _Waiting(predict, filled(len(replace(grid, part=None)), batch), blender.to_host)
     with _Band(source, grid.row_ranges, grid.span, device) as band:
         for box, probabilities in _predicted(grid, band, waiting, known):
             rows = blender.add(box, probabilities)
@@ -62,6 +64,17 @@ def stream(
     last = blender.finish()
     if last is not None:
         yield last
+
+
+def filled(tiles: int, most: int) -> int:
+    """Return the size of the batches, 2 at least, that hold the tiles of a whole image with least left empty.
+
+    It is the same for all parts of an image.
+
+    >>> [filled(tiles, 4) for tiles in (1, 4, 5, 961)]
+    [2, 4, 3, 4]
+    """
+    return max(2, -(-tiles // -(-tiles // most)))
 
 
 def _predicted(

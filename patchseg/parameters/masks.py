@@ -24,11 +24,13 @@ class InferParameters(Section):
     )
     output: str = setting("masks", "folder of the masks to write", short="-o")
     tile: int | None = setting(
-        None, "side of the square tiles, in pixels [auto: the patch of the training; 512 for exact]", ge=8
+        None,
+        "side of the square tiles, in pixels [auto: 256, or the patch of the training if that is larger; 512 for exact]",
+        ge=8,
     )
     overlap: float = setting(0.5, "share of a tile that its neighbour covers too", ge=0, lt=1)
     blend: Blend = setting(
-        "flat",
+        "gaussian",
         "weights of a tile's pixels in the average of probabilities; exact keeps only what one big forward pass would give",
     )
     symmetries: Symmetries = setting(

@@ -10,10 +10,12 @@ from torch import Tensor
 from patchseg import device as devices
 from patchseg.evaluation.metrics import Confusion
 from patchseg.imaging import ArraySource, picture
+from patchseg.inference.engine import tile_for
 from patchseg.inference.predictor import Predictor, most_probable
 from patchseg.inference.stream import stream
 from patchseg.inference.tiling import Grid
 from patchseg.labels.classes import IGNORE
+from patchseg.parameters import InferParameters
 from patchseg.patches.store import PatchFile
 
 _PANELS = 4
@@ -54,11 +56,11 @@ def validate(file: PatchFile, predictor: Predictor) -> Validation | None:
     for number, name in enumerate(names[devices.rank() :: devices.ranks()]):
         image, truth = file.region(name)
         source = ArraySource(image)
-        grid = Grid(source.shape[:2], file.head.patch)
+        grid = Grid(source.shape[:2], tile_for(file.head.patch))
         prediction, top = [], 0
         for rows in stream(
-            source, predictor, grid, classes=classes, window="flat", batch=devices.tile_batch(predictor.device),
-            device=predictor.device,
+            source, predictor, grid, classes=classes, window=InferParameters().blend, device=predictor.device,
+            batch=devices.tile_batch(predictor.device, grid.tile),
         ):  # fmt: skip
             expected = truth[top : top + rows.shape[1]]
             indices = most_probable(rows).cpu().numpy()

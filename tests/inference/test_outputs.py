@@ -75,13 +75,14 @@ def test_a_mask_is_finished_unless_the_image_has_changed_since(tmp_path, older, 
     (tmp_path / "out").mkdir()
     Image.fromarray(noise(4, 4)).save(tmp_path / "a.png")
     (job,) = plan([tmp_path / "a.png"], tmp_path / "out", overlay=True)
-    assert not job.is_finished
+    assert not job.is_finished(0)
     job.mask.write_text("mask")
-    assert not job.is_finished
+    assert not job.is_finished(0)
     job.overlay.parent.mkdir()
     job.overlay.write_text("overlay")
     os.utime(getattr(job, older), (1, 1))
-    assert job.is_finished is finished
+    assert job.is_finished(0) is finished
+    assert not job.is_finished(2**62)
 
 
 def test_what_is_not_asked_for_is_not_written():

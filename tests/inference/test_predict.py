@@ -8,7 +8,7 @@ from patchseg.errors import DataError, UsageError
 from patchseg.inference.tiling import Grid
 from patchseg.parameters import InferParameters
 
-CPU = InferParameters(device="cpu", threads=1)
+CPU = InferParameters(device="cpu", threads=1, tile=16, blend="flat")
 
 
 def noise(*shape, dtype=np.uint8):
@@ -37,7 +37,7 @@ def test_the_mask_of_an_array_is_that_of_its_file_and_of_infer(tmp_path, best):
 
 def test_a_checkpoint_can_be_a_path(tmp_path, best):
     pixels = noise(20, 20, 3)
-    expected = patchseg.predict(pixels, patchseg.engine_of(best, CPU))
+    expected = patchseg.predict(pixels, patchseg.engine_of(best, InferParameters(device="cpu", threads=1)))
     assert (patchseg.predict(pixels, str(best)) != expected).mean() < 0.01
 
 
