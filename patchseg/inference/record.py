@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from patchseg.errors import UsageError
-from patchseg.imaging.files import refuse_existing, whole
+from patchseg.imaging.files import refusal, refuse_existing, whole
+from patchseg.inference.locks import lock
 from patchseg.patches.pairs import RECORD
 from patchseg.progress import Progress
 
@@ -42,9 +43,21 @@ def begin(
     Raises:
         UsageError: Files are there that were made otherwise, or not by `infer`.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = refusal(folder / RECORD, error)
+        raise told from None
+    with lock(folder / ".lock", wait=True):  # others may begin the same one at the same moment
+        return _begin(folder, record, outputs, progress, overwrite=overwrite)
+
+
+def _begin(
+    folder: Path, record: Record, outputs: Sequence[Path], progress: Progress, *, overwrite: bool
+) -> bool:
     file, there = folder / RECORD, [path for path in outputs if path.exists()]
     old = _read(file)
-    if there and old is None and not file.exists():
+    if there and not file.exists():
         if overwrite:
             raise UsageError(
                 f"{there[0]}: was not written by infer (no {RECORD} in {folder}), so --overwrite does not replace it; "
@@ -52,8 +65,7 @@ def begin(
             )
         refuse_existing(list(outputs), overwrite=False)
     if overwrite or old is None:
-        if not overwrite:
-            refuse_existing([*outputs, file], overwrite=False)
+        refuse_existing([*outputs, file], overwrite=overwrite)
         shutil.rmtree(folder / STAGES, ignore_errors=True)
         _write(file, record)
         return False
@@ -76,12 +88,13 @@ def begun(folder: Path) -> int:
 
 def note(folder: Path, key: str, value: Any, source: str) -> None:
     """Add something to the record of a folder."""
-    record = _read(folder / RECORD) or {}
-    _write(folder / RECORD, record | {key: {"value": value, "source": source}}, since=begun(folder))
+    with lock(folder / ".lock", wait=True):
+        record = _read(folder / RECORD) or {}
+        _write(folder / RECORD, record | {key: {"value": value, "source": source}}, since=begun(folder))
 
 
 def _write(file: Path, record: Record, *, since: int | None = None) -> None:
-    """Write a record, its time that at which the folder was begun; several processes may do so at once."""
+    """Write a record, its time that at which the folder was begun; where there are no locks, several may do so at once."""
     own = file.with_name(f".{secrets.token_hex(4)}.json")
     with whole(own) as part:
         part.write_text(json.dumps(record, indent=1))

@@ -22,9 +22,10 @@ from patchseg.inference.engine import Engine, Known
 from patchseg.inference.jobs import Job
 from patchseg.inference.kinship import Watched, require_kin
 from patchseg.inference.layers import Rows, layers, widened
+from patchseg.inference.locks import lock
 from patchseg.inference.outputs import Outputs
 from patchseg.inference.shares import Share
-from patchseg.inference.stage import Stage, alone
+from patchseg.inference.stage import Stage
 from patchseg.inference.verify import difference
 from patchseg.inference.video import segment_video
 from patchseg.labels.classes import IGNORE, Originals
@@ -157,7 +158,7 @@ class Segmenter:
             stage.commit()
             if not stage.is_complete(area):
                 return
-            with alone(job.stage) as is_alone:
+            with lock(job.stage / "lock", wait=False) as is_alone:
                 if is_alone:
                     with self._outputs(job, source, region) as outputs:
                         for rows in stage.rows(_READ):

@@ -209,31 +209,6 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[bool]:
-    """Tell inside the block whether this process is the only one in such a block with the same folder, which is there."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: there one process a folder is all that works
-        yield True
-        return
-    path = folder / "lock"
-    try:
-        file = path.open("w")
-    except FileNotFoundError:  # the one that was alone has taken the folder away
-        yield False
-        return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            yield False
-            return
-        except OSError:  # some file systems of clusters know no locks
-            pass
-        yield path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
-
-
 def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes())

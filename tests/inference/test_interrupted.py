@@ -155,6 +155,17 @@ def test_a_process_of_several_that_dies_leaves_its_share_to_the_same_command(
     assert list(left.iterdir()) == []
 
 
+def test_what_the_first_of_several_processes_refuses_ends_all_with_a_sentence(launch, line, tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/c.png").write_text("drawn by hand")
+    port = free_port()
+    both = [launch(tmp_path / str(i), *line, "-o", tmp_path / "masks", **ranks(port, i)) for i in (0, 1)]
+    assert [ended(process) for process in both] == [2, 1]
+    assert "Error: " + str(tmp_path / "masks/c.png") + ": exists already" in told(tmp_path / "0")
+    assert "Error: another process of the run is gone" in told(tmp_path / "1")
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["c.png"]
+
+
 def test_a_shard_that_dies_leaves_its_share_to_its_own_command_or_to_one_for_all(
     launch, line, tmp_path, expected
 ):

@@ -179,22 +179,30 @@ def test_what_is_noted_stays_and_does_not_stand_in_the_way(masks):
     assert begun(masks.folder) == 5
 
 
-def test_many_may_begin_one_folder_at_once(masks):
+def test_many_may_begin_one_folder_at_once_and_no_image_is_lost(masks):
     gate, ended = threading.Barrier(8), []
 
-    def work():
+    def work(number):
         gate.wait()
-        ended.append(masks(tile=8))
+        ended.append(masks(images=(f"{number}.tif",)))
 
     for _ in range(10):
-        threads = [threading.Thread(target=work) for _ in range(8)]
+        threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        assert sorted(read(masks.folder)["infer.images"]) == [f"{number}.tif" for number in range(8)]
         assert [path.name for path in masks.folder.iterdir()] == [RECORD]
         (masks.folder / RECORD).unlink()
-    assert len(ended) == 80
+    assert sorted(ended) == [False] * 10 + [True] * 70
+
+
+@pytest.mark.parametrize("between", ["", "masks"])
+def test_a_folder_that_is_none_is_a_usage_error(masks, between):
+    masks.folder.write_text("a file")
+    with pytest.raises(UsageError, match=r"cannot be written \(.+\); choose a folder that you may write to"):
+        begin(masks.folder / between, recorded(), [], Progress(), overwrite=False)
 
 
 def test_a_folder_that_was_never_begun_has_no_time(tmp_path):

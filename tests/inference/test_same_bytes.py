@@ -1,6 +1,6 @@
 """A mask, and all that lies beside it, has the same bytes however the work was cut, shared out or stored.
 
-What all else is held against is one image done at once, in one go, without a stage. Interruptions are in
+What all else is held against is one image done at once, in one go, without a stage. Interruptions and processes are in
 test_interrupted.py.
 """
 
@@ -167,6 +167,7 @@ run(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_give_the_same(work, tmp_path):
     expected = work("straight", **EVERYTHING)
     (tmp_path / "script.py").write_text(SCRIPT)

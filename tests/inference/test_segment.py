@@ -11,6 +11,7 @@ from patchseg.imaging import Box, Reading, open_raw
 from patchseg.inference import jobs, memory, segment, stage
 from patchseg.inference.engine import Engine
 from patchseg.inference.jobs import plan_jobs
+from patchseg.inference.locks import lock
 from patchseg.inference.memory import Base
 from patchseg.inference.segment import Segmenter
 from patchseg.inference.shares import Share
@@ -256,7 +257,7 @@ def test_an_older_mask_is_replaced(folder, work, contents, expected):
 def test_while_another_process_writes_the_files_this_one_goes_on(folder, plan, work, contents):
     job, _ = plan("a")
     job.stage.mkdir(parents=True)
-    with stage.alone(job.stage) as is_alone:
+    with lock(job.stage / "lock", wait=False) as is_alone:
         assert is_alone
         assert work("a") == [SIDES[0], SIDES[0]]
         assert contents("a") is None

@@ -15,7 +15,7 @@ from patchseg.errors import DataError, PatchsegError, UsageError
 from patchseg.imaging import Box
 from patchseg.inference import stage as stages
 from patchseg.inference.layers import LAYERS
-from patchseg.inference.stage import Stage, alone
+from patchseg.inference.stage import Stage
 
 CLASSES, HEIGHT, WIDTH = 3, 12, 10
 IMAGE = {"path": "/data/a.tif", "bytes": 120, "modified": 7, "shape": [HEIGHT, WIDTH]}
@@ -247,42 +247,6 @@ def test_what_is_removed_is_gone_and_late_comers_are_not_troubled(open_stage):
     second.write(box, rows)
     second.commit()
     assert not second.is_complete(box)
-    with alone(second.folder) as is_alone:
-        assert not is_alone
-
-
-def test_one_alone_at_a_time(tmp_path):
-    with alone(tmp_path) as first, alone(tmp_path) as second:
-        assert (first, second) == (True, False)
-    with alone(tmp_path) as third:
-        assert third
-
-
-def test_who_has_waited_at_the_door_of_a_folder_that_is_gone_is_not_alone(tmp_path, monkeypatch):
-    """The other one removes the folder after this one has opened the lock and before it holds it."""
-    import fcntl
-
-    folder, lock = tmp_path / "stage", fcntl.flock
-
-    def late(file, how):
-        shutil.rmtree(folder)
-        lock(file, how)
-
-    folder.mkdir()
-    monkeypatch.setattr(fcntl, "flock", late)
-    with alone(folder) as is_alone:
-        assert not is_alone
-
-
-def test_where_files_cannot_be_locked_one_writes_all_the_same(tmp_path, monkeypatch):
-    import fcntl
-
-    def refuse(file, how):
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with alone(tmp_path) as is_alone:
-        assert is_alone
 
 
 @pytest.fixture
