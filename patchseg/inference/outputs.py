@@ -88,7 +88,11 @@ class Outputs:
         """Append rows; outside of the region, and where the image holds no data, they have no class."""
         indices = rows["mask"]
         box = Box(self._top, 0, *indices.shape)
-        for inside in (self._source.valid(box), self._region.mask(box) if self._region else None):
+        wanted = self._region.mask(box) if self._region else None
+        if wanted is not None:  # beside it lie sums of some tiles only
+            for layer in rows.values():
+                layer[~wanted] = 0
+        for inside in (self._source.valid(box), wanted):
             if inside is not None:
                 indices[~inside] = IGNORE
         for output in self._outputs:
