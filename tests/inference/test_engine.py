@@ -149,7 +149,9 @@ def test_a_network_that_is_symmetric_itself_gives_the_same_with_symmetries(make)
     checkpoint = make(1, 2)
     for name, weight in checkpoint.weights.items():
         if weight.ndim == 4 and weight.shape[-1] > 1:  # the mean over all eight ways to lay a kernel
-            turned = [torch.rot90(side, turn, (2, 3)) for side in (weight, weight.flip(3)) for turn in range(4)]
+            turned = [
+                torch.rot90(side, turn, (2, 3)) for side in (weight, weight.flip(3)) for turn in range(4)
+            ]
             checkpoint.weights[name] = sum(turned) / 8
     pixels = noise(32, 48, 1)
     plain = predicted(engine(checkpoint), pixels)

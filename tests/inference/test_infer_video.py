@@ -9,6 +9,7 @@ from patchseg.imaging import ArraySource
 from patchseg.imaging.video import frames, video_writer
 from patchseg.inference.engine import Engine
 from patchseg.inference.infer import infer
+from patchseg.inference.jobs import Job
 from patchseg.inference.predictor import most_probable
 from patchseg.labels.classes import IGNORE
 from patchseg.parameters import InferParameters
@@ -158,3 +159,9 @@ def test_videos_are_dealt_whole_by_all_their_pixels(tmp_path, work):
     for index, expected_ in ((1, ["b"]), (2, ["a", "b", "c"])):
         work("a.mp4", "b.mp4", "c.mp4", shard=f"{index}/2")
         assert sorted(path.stem for path in (tmp_path / "masks").glob("*.mkv")) == expected_
+
+
+def test_a_video_is_dealt_as_a_whole_however_large_it_is(tmp_path):
+    job = Job(tmp_path / "a.mp4", "a", tmp_path, (9000, 9000), tmp_path / "a.mkv", {}, frames=10)
+    assert not job.is_large
+    assert job._replace(frames=None).is_large
