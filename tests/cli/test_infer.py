@@ -15,12 +15,12 @@ def mask(path):
 
 
 def test_a_region_is_a_box_of_four_numbers(run, folder):
-    ended = run("infer", "images", "-m", "best.pt", "--threads", 1, "--roi", "4,6,20,10")
+    ended = run("infer", "images", "-m", "best.pt", "--threads", 1, "--roi", "4,6,20,10", "-o", "out")
     assert ended.code == 0
-    assert ended.out == "masks\n"
-    assert recorded(folder / "masks")["infer.roi"] == "4,6,20,10"
+    assert ended.out == "out\n"
+    assert recorded(folder / "out")["infer.roi"] == "4,6,20,10"
     for image in (folder / "images").iterdir():
-        found = mask(folder / "masks" / image.name) != 255
+        found = mask(folder / "out" / image.name) != 255
         assert found[4:24, 6:16].all()
         assert found.sum() == 200
     for text in ("1,2,3", "1.5,0,10,5", ""):
@@ -31,8 +31,8 @@ def test_a_region_is_a_box_of_four_numbers(run, folder):
 
 def test_checkpoints_stand_with_commas_between(run, folder):
     for number, text in enumerate(("best.pt,best.pt", "best.pt, best.pt,")):
-        assert run("infer", "images", "-m", text, "--threads", 1, "-o", f"masks {number}").code == 0
-        assert recorded(folder / f"masks {number}")["infer.checkpoint"] == "best.pt,best.pt"
+        assert run("infer", "images", "-m", text, "--threads", 1, "-o", f"out {number}").code == 0
+        assert recorded(folder / f"out {number}")["infer.checkpoint"] == "best.pt,best.pt"
     assert run("infer", "images", "-m", "best.pt,none.pt").error.startswith("none.pt: is no file")
     (folder / "best.pt").rename(folder / "run,3.pt")
-    assert run("infer", "images", "-m", "run,3.pt", "--threads", 1, "-o", "masks").code == 0
+    assert run("infer", "images", "-m", "run,3.pt", "--threads", 1, "-o", "out").code == 0
