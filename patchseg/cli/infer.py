@@ -15,14 +15,15 @@ from patchseg.parameters import InferParameters, Parameters
 @parameters(InferParameters)
 @overwrite
 def command(parameters: Parameters, overwrite: bool) -> None:
-    """Segment images of any size: files, folders or globs.
+    """Segment images of any size, and videos: files, folders or globs.
 
-    The image is cut into half-overlapping tiles, whose class probabilities are averaged into one mask of its size. The same
+    Each is cut into half-overlapping tiles, whose class probabilities are averaged into one mask of its size. The same
     command once more does what is missing: of many images, and of a large one.
 
     \b
     Example:
       patchseg infer new/*.tif -m checkpoints/patches/best.pt -o masks --overlay
+      patchseg infer slide.tif -m a.pt,b.pt --roi tissue.geojson --areas
     """
     settings = parameters.infer
     images = required(settings.images, "infer.images", "IMAGE")

@@ -16,7 +16,7 @@ class InferParameters(Section):
     """How images become masks."""
 
     section: ClassVar[str] = "infer"
-    images: list[str] | None = setting(None, "files, folders or globs", flag=False)
+    images: list[str] | None = setting(None, "files, folders or globs, of videos too", flag=False)
     checkpoint: str | None = setting(
         None,
         "checkpoint, such as checkpoints/NAME/best.pt; of several, with commas between, the mean counts",
@@ -38,12 +38,14 @@ class InferParameters(Section):
     )
     roi: str | None = setting(
         None,
-        "segment only this: top,left,height,width in pixels, or a file of shapes; the rest of a mask is 255",
+        "segment only this: top,left,height,width in pixels, or annotations (GeoJSON ...); the rest of a mask is 255",
     )
-    skip_blank: bool = setting(False, "take tiles of one colour for background, without predicting them")
+    skip_blank: bool = setting(
+        False, "take tiles of one colour for background (the first class), without predicting them"
+    )
     pixel_size: float | None = setting(
         None,
-        "micrometres of a pixel that the network works at; images are resampled to it by what their files say",
+        "micrometres of a pixel in the training images; others are resampled to it by what their files say",
         gt=0,
     )
     format: Format = setting("auto", "of the masks [auto: PNG, TIFF above 16 megapixels]")
@@ -54,25 +56,31 @@ class InferParameters(Section):
     pyramid: bool = setting(
         False, "write masks as TIFF with smaller sizes inside, for viewers of large images"
     )
+    overlay: bool = setting(False, "write the image with the mask over it too")
     probabilities: bool = setting(False, "write the probabilities too: a TIFF with a channel a class")
-    probability_type: ProbabilityType = setting("float16", "how they are stored; uint8 counts 255ths")
+    probability_type: ProbabilityType = setting(
+        "float16", "how probabilities are stored; uint8 counts 255ths"
+    )
     confidence: bool = setting(
-        False, "write by how much the most probable class leads the second, as float16 TIFF"
+        False, "write by how much the most probable class leads the second, from 0 to 1, as float16 TIFF"
     )
     disagreement: bool = setting(
-        False, "write how much overlapping tiles contradict each other, in nats, as float16 TIFF"
+        False,
+        "write where overlapping tiles (symmetries, checkpoints) contradict each other, in nats, as float16 TIFF",
     )
-    overlay: bool = setting(False, "write the image with the mask over it too")
-    polygons: bool = setting(False, "write the outlines of all regions as GeoJSON too, as QuPath reads it")
-    smallest: int = setting(1, "pixels of the smallest region whose outline is written", ge=1)
-    holes: bool = setting(True, "keep the holes of outlines, or fill them")
-    largest: int | None = setting(None, "write so many outlines of each class, the largest [auto: all]", ge=1)
+    polygons: bool = setting(False, "write the outlines of regions as GeoJSON too, as QuPath reads it")
+    smallest: int = setting(1, "of --polygons: pixels of the smallest region that is written", ge=1)
+    holes: bool = setting(True, "of --polygons: keep the holes of regions, or fill them")
+    largest: int | None = setting(
+        None, "of --polygons: write so many regions of each class, the largest [auto: all]", ge=1
+    )
     areas: bool = setting(False, "write areas.csv too: the pixels, and the area, of each class in each image")
     verify: bool = setting(
-        False, "compare some places of each image with one big forward pass, and tell the difference"
+        False, "compare four places of each image with one big forward pass, and tell the largest difference"
     )
     max_memory: Size | None = setting(
-        None, "memory to take, such as 4GB; wide images are cut into columns for it [auto: what is free]"
+        None,
+        "memory to take in all, such as 4GB; wide images are cut into columns for it [auto: what is free]",
     )
     shard: Share | None = setting(
         None, 'do one share of the images, such as "1/4", for several jobs that write into one folder'
