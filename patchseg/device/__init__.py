@@ -6,13 +6,20 @@ tables and never from a stopwatch, and is recorded by those who ask.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from patchseg.device.memory import (
+    OUT_OF_MEMORY,
+    free_bytes,
+    is_out_of_memory,
+    memory_errors,
+    taken,
+    workspace,
+)
 from patchseg.device.processes import (
     agreed,
     joined,
@@ -26,20 +33,17 @@ from patchseg.device.processes import (
     told,
     unshared,
 )
-from patchseg.errors import PatchsegError, UsageError
+from patchseg.errors import UsageError
 from patchseg.parameters import Device, Precision
 from patchseg.progress import counted
 
 __all__ = [  # beside what is defined here
-    "agreed", "joined", "leads", "lost_processes", "rank", "ranks", "share_statistics", "shared", "summed", "told",
-    "unshared",
+    "OUT_OF_MEMORY", "agreed", "free_bytes", "is_out_of_memory", "joined", "leads", "lost_processes", "memory_errors", "rank",
+    "ranks", "share_statistics", "shared", "summed", "taken", "told", "unshared", "workspace",
 ]  # fmt: skip
 
 # Tiles a forward pass, and the side above which they become fewer, by device.
 _TILE_BATCH = {"cpu": (4, 256), "mps": (8, 256), "cuda": (32, 256)}
-OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError, RuntimeError)
-# What torch says in a plain RuntimeError: on the CPU, on MPS, and on a GPU that another process has filled.
-_SAYING_SO = ("can't allocate memory", "out of memory")
 _SEEDS = 2**63  # torch takes no more; a seed of 12 digits gives more with its steps
 
 
@@ -126,33 +130,6 @@ def tile_batch(device: torch.device, tile: int = 96) -> int:
     return max(2, int(most * min(1.0, (side / tile) ** 2)))
 
 
-def taken() -> int:
-    """Return the bytes of the host's memory that this process takes; 0 where that cannot be told."""
-    return _status("VmRSS")
-
-
-def workspace(device: torch.device, work: Callable[[], Any]) -> int:
-    """Do some work, and return the bytes that it took at its peak beyond what was taken before, on the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        work()
-        return torch.cuda.max_memory_allocated(device) - before
-    with suppress(OSError):  # forgets the highest so far; not everywhere allowed
-        Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
-    work()
-    return max(0, _status("VmHWM") - before)
-
-
-def _status(name: str) -> int:
-    with suppress(OSError, StopIteration):  # no Linux
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-    return 0
-
-
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
     """Seed torch's global generator for one training step: dropout then depends on (seed, step, rank) alone."""
     number = ((seed * 1_000_003 + step) * 1_009 + rank) % _SEEDS
@@ -178,44 +155,6 @@ def normal(shape: torch.Size, number: float, device: torch.device) -> Tensor:
     generator = torch.Generator(device)
     generator.manual_seed(int(number * 2**53))
     return torch.empty(shape, device=device).normal_(generator=generator)
-
-
-@contextmanager
-def memory_errors(cure: str) -> Iterator[None]:
-    """Turn running out of memory, on the device or in the host, into a `PatchsegError` with a cure."""
-    try:
-        yield
-    except OUT_OF_MEMORY as error:
-        if not is_out_of_memory(error):
-            raise
-        said = (
-            ""
-            if type(error) is RuntimeError
-            else f" ({str(error).splitlines()[0] if str(error) else 'host'})"
-        )
-        raise PatchsegError(f"out of memory{said}; {cure}") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error, one of `OUT_OF_MEMORY`, says that memory has run out, on the device or in the host."""
-    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return named or any(sign in str(error) for sign in _SAYING_SO)
-
-
-def free_bytes(device: torch.device) -> tuple[int, int]:
-    """Return the bytes that are free for this process on the device, and in the host's memory; the CPU's are the same."""
-    host = _free_in_host() // ranks()
-    return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host), host
-
-
-def _free_in_host() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # no Linux: half of all memory, where that can be told
-        names = ("SC_PAGE_SIZE", "SC_PHYS_PAGES")
-        known = hasattr(os, "sysconf") and set(names) <= set(os.sysconf_names)
-        return os.sysconf(names[0]) * os.sysconf(names[1]) // 2 if known else 8 * 2**30
 
 
 Two = tuple[Tensor, Tensor]

@@ -53,7 +53,7 @@ def measured(engine: Engine, limit: int | None) -> Base:
     shape = (engine.batch, engine.tile, engine.tile, len(model.channels))
     batch = torch.from_numpy(np.zeros(shape, model.dtype)).to(device)
     size = devices.workspace(device, lambda: engine.predictor(batch))
-    process = devices.taken() if device.type == "cpu" else 0
+    process = devices.taken(device)
     return Base(process, size, limit or process + int(_SHARE * devices.free_bytes(device)[0]))
 
 

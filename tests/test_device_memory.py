@@ -1,0 +1,83 @@
+import ctypes
+
+import pytest
+import torch
+
+from patchseg import device as devices
+from patchseg.device.memory import free_in_group
+
+CPU = torch.device("cpu")
+MIB = 2**20
+linux = pytest.mark.skipif("not __import__('pathlib').Path('/proc/self/clear_refs').exists()")
+
+
+def megabytes(count):
+    """Return so many MiB of ones, in float32."""
+    return torch.ones(count, MIB // 4)
+
+
+@linux
+def test_the_workspace_is_what_work_takes_at_its_peak_not_what_it_leaves():
+    kept = []
+
+    def work():
+        kept.append(megabytes(10))
+        megabytes(50)
+
+    assert devices.workspace(CPU, work) == pytest.approx(60 * MIB, abs=4 * MIB)
+
+
+@linux
+def test_memory_that_is_freed_and_kept_for_later_does_not_hide_what_work_takes():
+    ctypes.CDLL(None).mallopt(-3, 32 * MIB)  # M_MMAP_THRESHOLD: as it grows to be in a long run
+    for _ in range(3):
+        blocks = [megabytes(8) for _ in range(8)]
+        last = blocks[-1]
+        del blocks  # below the last they stay with the process
+        assert devices.workspace(CPU, lambda: [megabytes(8) for _ in range(5)]) == pytest.approx(
+            40 * MIB, abs=4 * MIB
+        )
+        assert last.all()
+
+
+@linux
+def test_what_is_taken_counts_no_memory_that_was_freed():
+    before = devices.taken(CPU)
+    block = megabytes(40)
+    assert devices.taken(CPU) - before == pytest.approx(40 * MIB, abs=4 * MIB)
+    del block
+    assert devices.taken(CPU) - before == pytest.approx(0, abs=4 * MIB)
+
+
+def write(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"memory.{name}").write_text(f"{text}\n")
+
+
+def test_a_container_leaves_its_limit_less_what_is_used_but_files_give_way(tmp_path):
+    (tmp_path / "own").write_text("0::/\n")
+    write(tmp_path, max=4000, current=3000, stat="anon 900\ninactive_file 1500\nactive_file 600")
+    assert free_in_group(tmp_path, tmp_path / "own") == 4000 - (3000 - 2100)
+
+
+def test_the_narrowest_of_nested_groups_counts(tmp_path):
+    (tmp_path / "own").write_text("0::/job/step\n")
+    write(tmp_path / "job", max=500, current=100, stat="inactive_file 0")
+    write(tmp_path / "job/step", max="max", current=100, stat="inactive_file 0")
+    assert free_in_group(tmp_path, tmp_path / "own") == 400
+
+
+def test_groups_of_the_first_version_are_known_by_their_controller(tmp_path):
+    (tmp_path / "own").write_text("5:cpu:/x\n4:memory:/job\n0::/\n")
+    stat = "inactive_file 1\nactive_file 1\ntotal_inactive_file 50\ntotal_active_file 0"
+    write(tmp_path / "memory/job", limit_in_bytes=1000, usage_in_bytes=300, stat=stat)
+    write(tmp_path / "memory", limit_in_bytes=2**63 - 4096, usage_in_bytes=10**9, stat=stat)
+    assert free_in_group(tmp_path, tmp_path / "own") == 1000 - 250
+
+
+@pytest.mark.parametrize("own", [None, "", "0::/\n", "4:memory:/elsewhere\n"])
+def test_without_groups_there_is_no_limit(tmp_path, own):
+    if own is not None:
+        (tmp_path / "own").write_text(own)
+    assert free_in_group(tmp_path, tmp_path / "own") == 2**60
