@@ -19,7 +19,9 @@ def noise(*shape, seed=0):
 
 
 def engine(*checkpoints, **values):
-    return Engine.of(checkpoints, InferParameters(threads=1, **values), CPU)
+    # Small images have many tiles so.
+    usual = {"blend": "flat"} | ({"tile": 16} if values.get("blend") != "exact" else {})
+    return Engine.of(checkpoints, InferParameters(threads=1, **usual | values), CPU)
 
 
 def predicted(found, pixels, **given):
@@ -92,8 +94,9 @@ def test_exact_tiles_equal_one_big_forward_pass(make, shape, several):
     torch.testing.assert_close(found, sum(whole) / len(whole), rtol=0, atol=1e-5)
 
 
-def test_exact_chooses_a_large_tile_and_others_the_patch(make):
-    assert engine(make(patch=24)).tile == 24
+def test_exact_chooses_a_large_tile_and_others_256_or_a_larger_patch(make):
+    assert engine(make(patch=24), tile=None).tile == 256
+    assert engine(make(patch=320), tile=None).tile == 320
     assert engine(make(patch=24), blend="exact").tile == 512
     assert engine(make(patch=24), blend="exact", tile=80).tile == 80
 

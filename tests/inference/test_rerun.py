@@ -70,7 +70,7 @@ def work(folder, make):
 
     def work(*images, overwrite=False, data=None, **values):
         told = Told()
-        values = {"output": str(folder / "masks"), "device": "cpu", "threads": 1} | values
+        values = {"output": str(folder / "masks"), "device": "cpu", "threads": 1, "tile": 16} | values
         infer(
             [folder / image for image in images or ["in"]], checkpoint=folder / "best.pt", overwrite=overwrite,
             parameters=InferParameters(**values), data=data or DataParameters(), progress=told,

@@ -13,7 +13,8 @@ def noise(*shape, seed=0):
 
 
 def engine(checkpoint, **values):
-    return Engine.of([checkpoint], InferParameters(threads=1, **values), torch.device("cpu"))
+    usual = {"blend": "flat"} | ({"tile": 16} if values.get("blend") != "exact" else {})
+    return Engine.of([checkpoint], InferParameters(threads=1, **usual | values), torch.device("cpu"))
 
 
 class Reads(ArraySource):
@@ -67,7 +68,7 @@ def test_images_smaller_than_a_place_are_compared_whole(make, shape):
 
 def test_networks_in_one_and_the_entropy_beside_them_are_compared_alike(make):
     both = Engine.of(
-        [make(), make(levels=3)], InferParameters(threads=1, disagreement=True, symmetries="flips"), torch.device("cpu")
+        [make(), make(levels=3)], InferParameters(threads=1, tile=16, disagreement=True, symmetries="flips"), torch.device("cpu")
     )  # fmt: skip
     assert 1e-3 < difference(ArraySource(noise(160, 150, 1)), both, 1) < 1
 

@@ -48,7 +48,8 @@ def work(tmp_path, make):
     def work(*images, checkpoint=None, progress=None, **values):
         runs.append(tmp_path / f"masks {len(runs)}")
         (checkpoint or make()).save(tmp_path / "best.pt")
-        values = {"output": str(runs[-1]), "device": "cpu", "threads": 1} | values
+        usual = {"blend": "flat"} | ({"tile": 16} if values.get("blend") != "exact" else {})
+        values = {"output": str(runs[-1]), "device": "cpu", "threads": 1} | usual | values
         return infer(
             [tmp_path / image for image in images], checkpoint=tmp_path / "best.pt",
             parameters=InferParameters(**values), progress=progress,
