@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from patchseg.imaging.box import Box
 from patchseg.imaging.source import Array, ImageSource
 
-_BAND = 256  # target rows, and columns, resampled at a time
+BAND = 256  # target rows, and columns, resampled at a time
 _SAMPLES = 2**24  # of the source that are held at a time when an image is reduced to a thumbnail
 
 
@@ -92,8 +92,8 @@ class ScaledSource:
 
     def read(self, box: Box) -> Array:
         """Return the resampled pixels of a box, (h, w, C), in the source's dtype."""
-        tops = range(box.top, box.bottom, _BAND)
-        bands = [self._band(Box(top, box.left, min(_BAND, box.bottom - top), box.width)) for top in tops]
+        tops = range(box.top, box.bottom, BAND)
+        bands = [self._band(Box(top, box.left, min(BAND, box.bottom - top), box.width)) for top in tops]
         return np.concatenate(bands)
 
     def valid(self, box: Box) -> NDArray[np.bool_] | None:
@@ -123,9 +123,9 @@ class ScaledSource:
         down = weights(box.top, box.bottom, height, target_height)
         result = np.empty((box.height, box.width, pixels.shape[2]), self.dtype)
         for start in range(
-            box.left, box.right, _BAND
+            box.left, box.right, BAND
         ):  # a matrix for all columns would grow with their square
-            stop = min(start + _BAND, box.right)
+            stop = min(start + BAND, box.right)
             first, last = support(start, stop, width, target_width)
             across = weights(start, stop, width, target_width)
             # In double precision, since the order of sums follows the window, and a half must round alike in all of them.

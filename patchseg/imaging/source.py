@@ -107,8 +107,7 @@ class ArraySource:
         if self._map is None:
             return np.ascontiguousarray(self._pixels[box.slices], self.dtype)
         pixels = np.array(self._pixels[box.slices], self.dtype, order="C")
-        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-            self._map.madvise(mmap.MADV_DONTNEED)
+        forget(self._map)
         return pixels
 
     def valid(self, box: Box) -> NDArray[np.bool_] | None:
@@ -124,6 +123,12 @@ class ArraySource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def forget(map: mmap.mmap) -> None:
+    """Let go of what was read of a file that is mapped into memory; it would count as taken."""
+    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        map.madvise(mmap.MADV_DONTNEED)
 
 
 class PaletteColors:

@@ -1,6 +1,7 @@
 """Rows -> files: images that are written from top to bottom and appear whole or not at all."""
 
 import math
+import mmap
 import queue
 import tempfile
 import threading
@@ -17,8 +18,8 @@ from PIL import Image
 
 from patchseg.imaging.beside import Beside
 from patchseg.imaging.files import whole
-from patchseg.imaging.source import Array
-from patchseg.imaging.write_zarr import ZarrWriter
+from patchseg.imaging.source import Array, forget
+from patchseg.imaging.write_zarr import CHUNK, ZarrWriter
 
 PNG_PIXELS = 16 * 10**6  # above this a mask is a tiled TIFF, which can be read by window
 _TILE = 256
@@ -66,6 +67,25 @@ def open_writer(
     }
     writer = writers.get(path.suffix, _TiffWriter)
     return writer(path, shape, np.dtype(dtype), palette, beside)
+
+
+def buffered(path: Path, shape: tuple[int, ...], dtype: Any, rows: int) -> int:
+    """Return the bytes that the writer of a file holds, at most.
+
+    Args:
+        path: Of the file.
+        shape: (H, W) or (H, W, C).
+        dtype: Of its pixels.
+        rows: How many it is given at a time.
+    """
+    height, width, *channels = shape
+    row: int = width * math.prod(channels) * np.dtype(dtype).itemsize
+    if path.suffix == ".png":  # whole, and once more as Pillow holds it: colours in 4 bytes
+        return height * (row + (4 * width if channels else row))
+    if path.suffix == ".zarr":  # rows that wait for chunks to be full, once more put together, and encoded
+        return 3 * row * (CHUNK + rows)
+    # A row of tiles, rows in the queue and at both of its ends, and tiles before and after they are deflated.
+    return row * (_TILE + 4 * rows) + 2 * min(_BUFFER, row * height)
 
 
 def palette_image(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
@@ -183,10 +203,8 @@ class _TiffWriter:
             ):
                 bands = self._halving(halved) if self._beside.pyramid else self._bands()
                 self._write_page(file, bands, self._shape, **_described(self._beside))
-                for level in self._levels(halved) if self._beside.pyramid else ():
-                    tops = range(0, len(level), _TILE)
-                    rows = (np.asarray(level[top : top + _TILE]) for top in tops)
-                    self._write_page(file, rows, level.shape, subfiletype=1)
+                for shape, rows in self._levels(halved) if self._beside.pyramid else ():
+                    self._write_page(file, rows, shape, subfiletype=1)
         except BaseException as error:  # noqa: BLE001 - raised again where the rows come from
             self._failure = self._failure or error
 
@@ -204,17 +222,17 @@ class _TiffWriter:
             halved.write(np.ascontiguousarray(band[::2, ::2]).data)
             yield band
 
-    def _levels(self, halved: IO[bytes]) -> Iterator[Array]:
-        """Yield the smaller sizes of the image, down to one tile."""
+    def _levels(self, halved: IO[bytes]) -> Iterator[tuple[tuple[int, ...], Iterator[Array]]]:
+        """Yield the shapes and bands of the smaller sizes of the image, down to one tile."""
         height, width = self._shape[:2]
         if max(height, width) <= _TILE:
             return
         halved.flush()
-        level: Array = np.memmap(
-            halved, self._dtype, "r", shape=(-(-height // 2), -(-width // 2), *self._shape[2:])
-        )
+        mapped = mmap.mmap(halved.fileno(), 0, access=mmap.ACCESS_READ)
+        level: Array = np.frombuffer(mapped, self._dtype)
+        level = level.reshape(-(-height // 2), -(-width // 2), *self._shape[2:])
         while True:
-            yield level
+            yield level.shape, _read(level, mapped)
             if max(level.shape[:2]) <= _TILE:
                 return
             level = level[::2, ::2]
@@ -233,6 +251,13 @@ class _TiffWriter:
                     filled = 0
         if filled:
             yield band[:filled]
+
+
+def _read(level: Array, mapped: mmap.mmap) -> Iterator[Array]:
+    """Yield the rows of a mapped image in bands as high as a tile."""
+    for top in range(0, len(level), _TILE):
+        yield level[top : top + _TILE]
+        forget(mapped)
 
 
 def _tiles(bands: Iterator[Array]) -> Iterator[Array]:

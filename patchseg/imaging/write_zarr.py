@@ -16,7 +16,7 @@ from patchseg.imaging.beside import Beside
 from patchseg.imaging.files import refusal
 from patchseg.imaging.source import Array
 
-_CHUNK = 512
+CHUNK = 512
 _CENTIMETRE = 10_000.0  # in micrometres
 
 
@@ -45,10 +45,10 @@ class ZarrWriter:
     def write(self, rows: Array) -> None:
         """Append rows; whole rows of chunks go to the disk."""
         self._held.append(rows)
-        if sum(map(len, self._held)) < _CHUNK:
+        if sum(map(len, self._held)) < CHUNK:
             return
         stacked = np.concatenate(self._held)
-        ready = len(stacked) // _CHUNK * _CHUNK
+        ready = len(stacked) // CHUNK * CHUNK
         self._store(stacked[:ready])
         self._held = [stacked[ready:]]
 
@@ -65,7 +65,7 @@ class ZarrWriter:
             group = zarr.create_group(store=str(self._part), attributes=self._attributes())
             self._levels = [
                 group.create_array(
-                    str(level), shape=shape, dtype=self._dtype, chunks=(_CHUNK, _CHUNK, *shape[2:])
+                    str(level), shape=shape, dtype=self._dtype, chunks=(CHUNK, CHUNK, *shape[2:])
                 )
                 for level, shape in enumerate(self._shapes())
             ]
@@ -103,7 +103,7 @@ class ZarrWriter:
 
     def _shapes(self) -> list[tuple[int, ...]]:
         shapes = [self._shape]
-        while self._beside.pyramid and max(shapes[-1][:2]) > _CHUNK:
+        while self._beside.pyramid and max(shapes[-1][:2]) > CHUNK:
             height, width, *channels = shapes[-1]
             shapes.append((-(-height // 2), -(-width // 2), *channels))
         return shapes

@@ -25,6 +25,7 @@ EXACT = "exact"
 _EXACT_TILE = (
     512  # the larger, the smaller the share of the halos; beyond, features leave the processor's caches
 )
+RESAMPLED = 64  # rows at a time, since that takes a multiple of them
 
 Known = Callable[[Box, Tensor], Tensor | None]
 
@@ -140,9 +141,10 @@ class Engine:
         at_scale = ScaledSource(source, scale)
         resampler = RowResampler(at_scale.shape[:2], shape, part)
         for band in self._stream(at_scale, resampler.needed, known):
-            finished = resampler.push(band)
-            if finished is not None:
-                yield finished
+            for rows in torch.split(band, RESAMPLED, dim=1):
+                finished = resampler.push(rows)
+                if finished is not None:
+                    yield finished
 
     def _stream(self, source: ImageSource, part: Box | None, known: Known | None) -> Iterator[Tensor]:
         return stream(

@@ -177,7 +177,7 @@ def _told(jobs: list[Job], left: list[Job], hand: list[Job], segmenter: Segmente
         with suppress(DataError):  # told when its turn comes
             columns = segmenter.columns(job)
             widest = max(column.width for column in columns)
-            needs.append((memory.need(engine, widest, segmenter.scale(job)), len(columns)))
+            needs.append((segmenter.need(job, widest), len(columns)))
     if needs:
         most, count = max(needs, key=lambda entry: sum(entry[0]))
         cut = f" in {count} columns" if count > 1 else ""

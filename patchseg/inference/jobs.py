@@ -7,6 +7,7 @@ from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Reading, open_image
 from patchseg.imaging.address import Address
 from patchseg.imaging.reading import silent
+from patchseg.imaging.source import Held
 from patchseg.imaging.video import frames, is_video
 from patchseg.imaging.write import PNG_PIXELS
 from patchseg.inference.areas import record_file
@@ -35,6 +36,7 @@ class Job(NamedTuple):
         areas: Where the record of the areas goes, if they are wanted.
         pyramid: Whether the mask holds smaller sizes of itself.
         frames: About how many, of a video; None of an image.
+        held: What the open image takes in memory.
     """
 
     image: Path
@@ -48,6 +50,7 @@ class Job(NamedTuple):
     areas: Path | None = None
     pyramid: bool = False
     frames: int | None = None
+    held: Held = Held()
 
     @property
     def outputs(self) -> list[Path]:
@@ -132,7 +135,8 @@ def plan_jobs(
 def _job(
     image: Path, name: str, folder: Path, parameters: InferParameters, *, wide: bool, reading: Reading
 ) -> Job:
-    height, width = shape = _size(image, reading._replace(tell=silent))
+    shape, held = _size(image, reading._replace(tell=silent))
+    height, width = shape
     # A PNG is held whole until it is written.
     fitting = ".tif" if height * width > PNG_PIXELS or wide or parameters.pyramid else ".png"
     suffix = {"png": ".png", "tiff": ".tif"}.get(parameters.format, fitting)
@@ -143,7 +147,7 @@ def _job(
         folder / "overlays" / f"{name}{suffix}" if parameters.overlay else None,
         folder / "polygons" / f"{name}.geojson" if parameters.polygons else None,
         record_file(folder, name) if parameters.areas else None,
-        parameters.pyramid,
+        parameters.pyramid, held=held,
     )  # fmt: skip
 
 
@@ -164,10 +168,10 @@ def _job_of_video(video: Path, name: str, folder: Path, parameters: InferParamet
     return Job(video, name, folder, (height, width), mask, {}, overlay[0] if overlay else None, frames=count)
 
 
-def _size(image: Path, reading: Reading) -> tuple[int, int]:
-    """Return rows and columns of an image, none where it cannot be read."""
+def _size(image: Path, reading: Reading) -> tuple[tuple[int, int], Held]:
+    """Return rows and columns of an image, none where it cannot be read, and what it takes in memory."""
     try:
         with open_image(image, reading) as source:
-            return source.shape[:2]
+            return source.shape[:2], source.held
     except DataError:
-        return 0, 0
+        return (0, 0), Held()

@@ -33,6 +33,10 @@ class Layer(NamedTuple):
         """Return the shape of rows of it."""
         return (height, width, classes) if self.each else (height, width)
 
+    def bytes(self, classes: int) -> int:
+        """Return how many a pixel takes."""
+        return np.dtype(self.dtype).itemsize * (classes if self.each else 1)
+
 
 def _mask(rows: Tensor, classes: int) -> Tensor:
     return most_probable(rows[:classes])
@@ -43,7 +47,7 @@ def _halves(rows: Tensor, classes: int) -> Tensor:
 
 
 def _bytes(rows: Tensor, classes: int) -> Tensor:
-    return (rows[:classes].permute(1, 2, 0) * 255).round().to(torch.uint8)
+    return (rows[:classes].permute(1, 2, 0) * 255).round_().to(torch.uint8)
 
 
 def lead(rows: Tensor, classes: int) -> Tensor:

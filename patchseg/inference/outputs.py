@@ -16,6 +16,7 @@ from patchseg.imaging.beside import Beside
 from patchseg.imaging.resolution import pixel_size
 from patchseg.imaging.source import Array
 from patchseg.imaging.write import RowWriter, open_writer
+from patchseg.imaging.write import buffered as buffered_by
 from patchseg.inference.areas import Areas, keep
 from patchseg.inference.jobs import Job
 from patchseg.inference.layers import LAYERS, Rows
@@ -28,6 +29,7 @@ from patchseg.models.checkpoint import Checkpoint
 from patchseg.parameters import InferParameters
 
 _Error = type[BaseException] | None
+_PAINTED = 64  # bytes a pixel of an overlay takes while it is painted
 
 
 class Output(Protocol):
@@ -108,6 +110,32 @@ class Outputs:
 
     def __exit__(self, kind: _Error, error: BaseException | None, trace: TracebackType | None) -> None:
         self._files.__exit__(kind, error, trace)
+
+
+def buffered(
+    job: Job, checkpoint: Checkpoint, parameters: InferParameters, originals: Originals | None, rows: int
+) -> int:
+    """Return the bytes that the files of an image hold until they are written, at most, but for outlines.
+
+    Those are held as long as their regions go on, which depends on what is seen.
+
+    Args:
+        job: Which files.
+        checkpoint: For the classes and the kind of the images.
+        parameters: How probabilities are stored.
+        originals: See `Outputs`.
+        rows: How many are written at a time.
+    """
+    table = np.zeros(1, np.uint8) if originals is None else originals.table
+    total = buffered_by(job.mask, (*job.shape, *table.shape[1:]), table.dtype, rows)
+    for kind, path in job.layers.items():
+        layer = LAYERS[parameters.probability_type if kind == "probabilities" else kind]
+        total += buffered_by(path, layer.shape(*job.shape, len(checkpoint.classes)), layer.dtype, rows)
+    if job.overlay:
+        pixel = len(checkpoint.channels) * np.dtype(checkpoint.dtype).itemsize
+        total += buffered_by(job.overlay, (*job.shape, 3), np.uint8, rows)
+        total += int(((pixel + _PAINTED) * rows + job.held.column) * job.shape[1])
+    return total
 
 
 class LayerFile:

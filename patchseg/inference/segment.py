@@ -21,9 +21,9 @@ from patchseg.inference.coverage import uncovered
 from patchseg.inference.engine import Engine, Known
 from patchseg.inference.jobs import Job
 from patchseg.inference.kinship import Watched, require_kin
-from patchseg.inference.layers import Rows, layers, widened
+from patchseg.inference.layers import LAYERS, Rows, layers, widened
 from patchseg.inference.locks import lock
-from patchseg.inference.outputs import Outputs
+from patchseg.inference.outputs import Outputs, buffered
 from patchseg.inference.shares import Share
 from patchseg.inference.stage import Stage
 from patchseg.inference.verify import difference
@@ -102,7 +102,23 @@ class Segmenter:
     def columns(self, job: Job, region: Region | None = None) -> list[Box]:
         """Return the parts of an image that are segmented one after the other, side by side."""
         area = region.bounds if region else Box(0, 0, *job.shape)
-        return memory.columns(self.engine, self.base, area, self.scale(job)) if area.width else [area]
+        return memory.columns(self.engine, self.base, area, self._image(job)) if area.width else [area]
+
+    def need(self, job: Job, width: int) -> memory.Need:
+        """Return what so many columns of an image take."""
+        return memory.need(self.engine, width, self._image(job))
+
+    def _image(self, job: Job) -> memory.Image:
+        """Return what of an image decides what it takes."""
+        scale = self.scale(job)
+        if job.is_large:
+            pixel = sum(LAYERS[name].bytes(self.engine.classes) for name in self._names())
+            rows = max(1, _READ // (job.shape[1] * pixel))
+        else:
+            rows = math.ceil(self.engine.tile / scale)
+        rows = min(rows, job.shape[0])
+        written = buffered(job, self.engine.checkpoint, self.parameters, self.originals, rows)
+        return memory.Image(scale, job.held, written if job.frames is None else 0)
 
     def _video(self, job: Job, progress: Progress, label: str) -> None:
         """Segment frame by frame; each is an image of its own."""

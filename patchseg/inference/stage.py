@@ -163,8 +163,7 @@ class Stage:
         return self._height * self._width * self._pixel(name)
 
     def _pixel(self, name: str) -> int:
-        layer = LAYERS[name]
-        return np.dtype(layer.dtype).itemsize * (self._classes if layer.each else 1)
+        return LAYERS[name].bytes(self._classes)
 
     def _put(self, name: str, box: Box, part: Any) -> None:
         pixel = self._pixel(name)

@@ -36,7 +36,7 @@ def test_rows_come_back_as_they_were_given(tmp_path, shape, step):
     [((1400, 700), 77, 512), ((1400, 700), 600, 512), ((512, 512), 600, 512), ((200, 3), 24, 8)],
 )
 def test_smaller_sizes_keep_every_second_row_and_column(tmp_path, monkeypatch, shape, step, chunk):
-    monkeypatch.setattr(write_zarr, "_CHUNK", chunk)
+    monkeypatch.setattr(write_zarr, "CHUNK", chunk)
     pixels = RANDOM.integers(0, 4, shape).astype(np.uint8)
     beside = Beside(density=(20_000, 10_000), pyramid=True)
     group = zarr.open_group(str(written(tmp_path / "a.zarr", pixels, step=step, beside=beside)), mode="r")

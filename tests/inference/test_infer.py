@@ -341,7 +341,7 @@ def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, ima
     (line,) = told.lines
     assert re.fullmatch(
         r"3 images on CPU, 1 thread; at most \d+ MB \(process \d+ MB, (network .+, )?sums less than 1 MB, "
-        r"finished rows less than 1 MB, source less than 1 MB\)",
+        r"finished rows less than 1 MB, source less than 1 MB, decoding less than 1 MB, writing less than 1 MB\)",
         line,
     )
     assert told.bars == [["1/3 a.png", 40, 40], ["2/3 b.tif", 20, 20], ["3/3 c.npy", 5, 5]]
@@ -349,14 +349,14 @@ def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, ima
 
 def test_the_memory_it_announces_grows_with_the_width_and_not_with_the_height(tmp_path, work, make):
     announced = []
-    for shape in ((2, 100_000), (200, 1000)):
+    for shape in ((200, 100_000), (20_000, 1000), (200, 1000)):
         np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
         told = Told()
         work("a.npy", checkpoint=make(width=1, levels=1, patch=100), progress=told, overwrite=True)
         announced.append([int(text) for text in re.findall(r"(?:sums|rows|source) (\d+) MB", told.lines[0])])
-    # 1e5 and 1e3 columns and a tile's more, 2 classes of 4 bytes: 100 rows of sums, twice 50 finished ones, of the
-    # source 100 rows and twice 50 of a byte.
-    assert announced == [[80, 80, 20], []]
+    # 1e5 columns, 2 classes of 4 bytes: 100 rows of sums; 100 finished ones, and 16 bytes for each of their pixels; of the
+    # source, and 200 columns beside, 200 rows and three times 50 of a byte.
+    assert announced == [[80, 240, 35], [2], [2]]
 
 
 def test_the_global_generator_of_torch_stays_as_it_was(work, images):

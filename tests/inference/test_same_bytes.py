@@ -93,7 +93,7 @@ def cut(monkeypatch):
     """Cut images into columns that end there, as little memory does: `cut(30, 50)`."""
 
     def cut(*edges):
-        def columns(engine, base, area, scale):
+        def columns(engine, base, area, image):
             inside = [edge for edge in edges if area.left < edge < area.right]
             sides = pairwise([area.left, *inside, area.right])
             return [Box(area.top, left, area.height, right - left) for left, right in sides]
