@@ -56,7 +56,9 @@ class Blender:
         self._row_window = torch.from_numpy(WINDOWS[window](height)).to(device)  # (h,)
         column_window = torch.from_numpy(WINDOWS[window](width)).to(device)  # (w,)
         self._window = torch.outer(self._row_window, column_window)  # (h, w)
-        self._is_flat = bool((self._window == 1).all())
+        # Where a tile is weighed; None where all pixels weigh 1.
+        weighed = torch.empty(classes, height, width, device=device)
+        self._weighed = None if bool((self._window == 1).all()) else weighed
         self._area = grid.area
         self._column_weights = torch.zeros(self._area.width, device=device)  # (W,)
         for left in grid.columns:
@@ -94,7 +96,9 @@ class Blender:
         # register a pixel lies, and its value would depend on the tile's place in the band.
         inside, of_tile = self._columns(box.left, box.width)
         part = probabilities.detach().to(self._band)[..., of_tile]
-        self._band[:, :, inside] += part if self._is_flat else part * self._window[:, of_tile]
+        if self._weighed is not None:
+            part = torch.mul(part, self._window[:, of_tile], out=self._weighed[..., of_tile])
+        self._band[:, :, inside] += part
         self._next = next(self._boxes, None)
         return finished
 
