@@ -51,12 +51,17 @@ MEGABYTES = 16
 linux = pytest.mark.skipif("not __import__('pathlib').Path('/proc/self/status').exists()")
 
 
-def write_image(path, height, width):
+def write_image(path, height, width, channels):
     """Write noise as a tiled TIFF, uncompressed."""
-    tiles = iter(
-        np.random.default_rng(0).integers(0, 256, (-(-height // 256) * -(-width // 256), 256, 256), np.uint8)
+    draw = np.random.default_rng(0)
+    shape, tile = (height, width), (256, 256)
+    if channels == 3:
+        shape, tile = (*shape, 3), (*tile, 3)
+    tiles = (draw.integers(0, 256, tile, np.uint8) for _ in range(-(-height // 256) * -(-width // 256)))
+    light = "rgb" if channels == 3 else "minisblack"
+    tifffile.imwrite(
+        path, tiles, shape=shape, dtype=np.uint8, tile=(256, 256), photometric=light, metadata=None
     )
-    tifffile.imwrite(path, tiles, shape=(height, width), dtype=np.uint8, tile=(256, 256), metadata=None)
 
 
 @pytest.fixture
@@ -65,10 +70,11 @@ def peak(tmp_path, run_python):
 
     def peak(checkpoint, height, width, *, everything=False):
         checkpoint.save(tmp_path / "best.pt")
-        write_image(tmp_path / f"{height}.tif", height, width)
+        write_image(tmp_path / f"{height}.tif", height, width, len(checkpoint.channels))
         output = tmp_path / f"masks {height}"
         done = run_python(CODE, tmp_path / "best.pt", tmp_path / f"{height}.tif", output, everything)
         assert done.returncode == 0, done.stderr
+        (tmp_path / f"{height}.tif").unlink()
         print(height, done.stdout)
         return float(done.stdout)
 
@@ -77,7 +83,7 @@ def peak(tmp_path, run_python):
 
 @linux
 def test_ten_times_the_height_takes_less_than_16_mb_more(peak, make):
-    checkpoint = make(width=4, levels=2, patch=96)
+    checkpoint = make(width=1, levels=1, patch=96)
     assert peak(checkpoint, 20_000, 1_000) - peak(checkpoint, 2_000, 1_000) < MEGABYTES
 
 
@@ -86,6 +92,19 @@ def test_ten_times_the_height_takes_less_than_16_mb_more(peak, make):
 def test_twenty_times_the_height_takes_less_than_16_mb_more(peak, make):
     checkpoint = make(width=4, levels=2, patch=96)
     assert peak(checkpoint, 40_000, 2_000) - peak(checkpoint, 2_000, 2_000) < MEGABYTES
+
+
+@linux
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_of_4000_pixels_take_less_than_32_mb_more_than_4000(peak, make):
+    checkpoint = make(width=1, levels=1, patch=96)
+    assert peak(checkpoint, 100_000, 4_000) - peak(checkpoint, 4_000, 4_000) < 2 * MEGABYTES
+
+
+@linux
+@pytest.mark.slow
+def test_an_image_of_more_than_a_gigabyte_is_segmented_within_one(peak, make):
+    assert peak(make(channels=3, width=1, levels=1, patch=96), 20_000, 20_000) < 1000
 
 
 @linux
