@@ -53,12 +53,13 @@ class Blender:
             hint = did_you_mean(window, WINDOWS)
             raise UsageError(f'the window should be one of {", ".join(WINDOWS)} (got "{window}"){hint}')
         height, width = grid.tile_shape
-        self._row_window = torch.from_numpy(WINDOWS[window](height)).to(device)  # (h,)
-        column_window = torch.from_numpy(WINDOWS[window](width)).to(device)  # (w,)
+        down, right = WINDOWS[window](height), WINDOWS[window](width)
+        self._row_window = torch.from_numpy(down).to(device)  # (h,)
+        column_window = torch.from_numpy(right).to(device)  # (w,)
         self._window = torch.outer(self._row_window, column_window)  # (h, w)
         # Where a tile is weighed; None where all pixels weigh 1.
-        weighed = torch.empty(classes, height, width, device=device)
-        self._weighed = None if bool((self._window == 1).all()) else weighed
+        is_flat = bool((down == 1).all() and (right == 1).all())
+        self._weighed = None if is_flat else torch.empty(classes, height, width, device=device)
         self._area = grid.area
         self._column_weights = torch.zeros(self._area.width, device=device)  # (W,)
         for left in grid.columns:

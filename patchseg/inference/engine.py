@@ -126,7 +126,9 @@ class Engine:
         part: Box | None = None,
         known: Known | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the probabilities of an image at its own size, (K, rows, W) float32 on the device, top to bottom.
+        """Yield the probabilities of an image at its own size, (K, rows, W) float32, from top to bottom.
+
+        They are on the device, or in the host's memory since the device had none left for them.
 
         Args:
             source: The image.
@@ -147,10 +149,14 @@ class Engine:
                     yield finished
 
     def _stream(self, source: ImageSource, part: Box | None, known: Known | None) -> Iterator[Tensor]:
-        return stream(
+        for rows in stream(
             source, self.predictor, self.grid(source.shape[:2], part), classes=self.planes, window=self.blend,
-            batch=self.batch, device=self.predictor.device, known=known,
-        )  # fmt: skip
+            batch=self.batch, device=self.predictor.sums_on, known=known,
+        ):  # fmt: skip
+            if rows.device.type != self.predictor.sums_on.type:
+                self.predictor.make_room()
+            yield rows
+            del rows
 
     def require_exact(self, parameters: InferParameters) -> None:
         """Raise a `UsageError` where `exact` or a comparison with one big forward is asked for and cannot be."""

@@ -17,7 +17,7 @@ from patchseg.inference.areas import write_table
 from patchseg.inference.engine import Engine
 from patchseg.inference.jobs import Job, plan_jobs
 from patchseg.inference.kinship import as_learned
-from patchseg.inference.record import AT_ONCE, STAGES, Record, begin, begun, note
+from patchseg.inference.record import AT_ONCE, STAGES, SUMS_ON, Record, begin, begun, note
 from patchseg.inference.segment import Segmenter
 from patchseg.inference.shares import Share
 from patchseg.inference.stage import finished, remove
@@ -181,7 +181,8 @@ def _told(jobs: list[Job], left: list[Job], hand: list[Job], segmenter: Segmente
     if needs:
         most, count = max(needs, key=lambda entry: sum(entry[0]))
         cut = f" in {count} columns" if count > 1 else ""
-        words.append(f"at most {memory.told(segmenter.base, most)}{cut}")
+        beside = ", beside the outlines" if segmenter.parameters.polygons else ""
+        words.append(f"at most {memory.told(segmenter.base, most)}{cut}{beside}")
     return "; ".join(words)
 
 
@@ -192,19 +193,29 @@ def _run_all(plan: _Plan, progress: Progress) -> None:
     for job in plan.jobs:
         if job.stage.exists() and job.is_finished(since):  # a kill came between the two
             remove(job.stage)
-    for number, job in enumerate(plan.hand, 1):
-        if job.is_finished(since):  # by another process meanwhile
-            continue
-        try:
-            plan.segmenter.segment(job, progress, f"{number}/{len(plan.hand)} {job.image.name}")
-        except DataError as error:
-            failures[str(job.image)] = str(error)
+    try:
+        for number, job in enumerate(plan.hand, 1):
+            if job.is_finished(since):  # by another process meanwhile
+                continue
+            try:
+                plan.segmenter.segment(job, progress, f"{number}/{len(plan.hand)} {job.image.name}")
+            except DataError as error:
+                failures[str(job.image)] = str(error)
+    finally:
+        _note_memory(plan)
     progress.stop()
     if plan.segmenter.parameters.areas:
         write_table(plan.folder)
-    if at_once := plan.segmenter.engine.predictor.at_once:
-        note(plan.folder, AT_ONCE, at_once, "memory")
     _tell_failures(plan, failures)
+
+
+def _note_memory(plan: _Plan) -> None:
+    """Record how the device made do where its memory has run out."""
+    predictor = plan.segmenter.engine.predictor
+    if predictor.at_once:
+        note(plan.folder, AT_ONCE, predictor.at_once, "memory")
+    if predictor.sums_on != predictor.device:
+        note(plan.folder, SUMS_ON, "host", "memory")
 
 
 def _tell_failures(plan: _Plan, failures: dict[str, str]) -> None:

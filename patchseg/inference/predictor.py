@@ -49,7 +49,12 @@ class Predictor:
         precision: "bf16", "fp16" or "fp32".
         symmetries: In which ways tiles are laid before each of the networks; their probabilities are laid back.
         entropy: Whether the mean entropy of all those opinions, in nats, comes as one more class.
-        tell: Told when the batch is halved.
+        tell: Told when the batch is halved, and when sums go to the host.
+
+    Attributes:
+        device: Where the networks run.
+        at_once: Tiles that are predicted together since a whole batch was too much; None before.
+        sums_on: Where probabilities are to be added up: the device, or the host since the device had no memory left for both.
     """
 
     def __init__(
@@ -65,7 +70,8 @@ class Predictor:
         self.device, self._precision = device, precision
         self._networks = [_placed(network, device, precision) for network in networks]
         self._symmetries, self._entropy, self._tell = symmetries, entropy, tell
-        self.at_once: int | None = None  # tiles, where a whole batch was too much
+        self.at_once: int | None = None
+        self.sums_on = device
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, device: torch.device, precision: Precision) -> "Predictor":
@@ -89,6 +95,11 @@ class Predictor:
                     raise
             self.at_once = size // 2
             self._tell(f"out of memory; {counted(self.at_once, 'tile')} at a time from here on")
+
+    def make_room(self) -> None:
+        """Leave the memory of the device to the networks from here on."""
+        self.sums_on = torch.device("cpu")
+        self._tell("out of memory; probabilities are added up in the host's memory from here on")
 
     def _predict(self, tiles: Tensor) -> Tensor:
         # A view of channels-last memory already; the network scales and casts.

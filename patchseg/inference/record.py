@@ -19,10 +19,13 @@ Record = dict[str, Any]  # {key: {value, source}}
 # What may differ between runs that fill one folder, since a mask is the same whatever they are.
 _FREE = {
     "infer.images", "infer.checkpoint", "infer.output", "infer.device", "infer.threads", "infer.max_memory", "infer.shard",
-    "infer.verify", "compute.device", "compute.threads", "compute.tiles_at_once",
+    "infer.verify", "compute.device", "compute.threads", "compute.tiles_at_once", "compute.sums_on",
 }  # fmt: skip
 STAGES = Path(".patchseg") / "stages"
-AT_ONCE = "compute.tiles_at_once"  # where memory ran out: masks since then may differ in rounding
+AT_ONCE, SUMS_ON = (
+    "compute.tiles_at_once",
+    "compute.sums_on",
+)  # where memory ran out: masks since may differ in rounding
 
 
 def begin(
@@ -73,8 +76,7 @@ def _begin(
     _tell_changes(old, record, progress)
     known = _value(old, "infer.images") or []
     record["infer.images"]["value"] = merged = list(dict.fromkeys(known + record["infer.images"]["value"]))
-    if AT_ONCE in old:
-        record[AT_ONCE] = old[AT_ONCE]
+    record |= {key: old[key] for key in (AT_ONCE, SUMS_ON) if key in old}
     if merged != known:
         _write(file, record, since=begun(folder))
     return True

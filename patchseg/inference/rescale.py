@@ -39,7 +39,8 @@ class RowResampler:
     def push(self, rows: Tensor) -> Tensor | None:
         """Append rows (K, n, w) and return the target rows (K, m, W) that are complete now, if any."""
         wide = _gathered(rows, *self._across, first=self.needed.left, axis=2)
-        self._held = wide if self._held is None else torch.cat([self._held, wide], dim=1)
+        # Where the memory of a device has run out, rows come from the host all of a sudden.
+        self._held = wide if self._held is None else torch.cat([self._held.to(wide.device), wide], dim=1)
         bottom = self._top + self._held.shape[1]
         length, target = self._source[0], self._target[0]
         stop = self._next
