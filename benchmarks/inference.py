@@ -24,8 +24,8 @@ get the class that the first of them gives; they differ by what is averaged, by 
 `--memory` tells the peak of each, in a process of its own: what it holds at most (VmHWM) beyond what it held before
 (VmRSS), when the image was in memory and a small one had been segmented; on CUDA the tensors of the device beside it. That
 of `bare` is the workspace of the network. `--seams` tells how much probabilities jump where a tile starts or ends, by how
-much they jump elsewhere; `whole` is one forward pass of the whole image, which has no seams: a ratio near its own means that
-none is seen. Random weights say little of that, trained ones do.
+much they jump elsewhere; `whole` is what one forward pass of the whole image does at the same places, where it has no seams: a
+ratio near its own means that none is seen. Random weights say little of that, trained ones do.
 """
 
 import argparse

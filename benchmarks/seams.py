@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,28 +36,23 @@ def seams(options: argparse.Namespace) -> None:
     print(
         f"{len(images)} images of {images[0].shape}, tiles of {options.tile}, fp32 on {devices.describe(device)}"
     )
-    print(f"{'':12}{'rows':>10}{'columns':>10}   jumps at the borders of tiles by jumps elsewhere")
-    for blend in (*BLENDS, WHOLE):
+    print(
+        f"{'':12}{'rows':>10}{'columns':>10}{WHOLE:>10}{WHOLE:>10}   jumps at the borders of tiles by jumps elsewhere"
+    )
+    wholes = [predictor(torch.from_numpy(image.copy())[None])[0] for image in images]
+    for blend in BLENDS:
         if blend == EXACT and options.tile <= 2 * halo(LEVELS):
             continue
-        jumps: list[list[tuple[float, float]]] = [[], []]
-        for image in images:
-            grid = laid((image.shape[0], image.shape[1]), options.tile, "flat" if blend == WHOLE else blend)
-            found = probabilities(predictor, image, grid, classes=classes, blend=blend, batch=batch)
-            for axis in range(2):
-                borders = borders_of(grid, axis)
-                jumps[axis].append(jumps_of(found, borders, axis=axis + 1, factor=net.factor))
+        jumps: list[list[tuple[float, float]]] = [[], [], [], []]
+        for image, whole in zip(images, wholes, strict=True):
+            grid = laid((image.shape[0], image.shape[1]), options.tile, blend)
+            found = torch.cat(
+                [*blended(predictor, image, grid, classes=classes, blend=blend, batch=batch)], dim=1
+            )
+            for number, (each, axis) in enumerate(product((found, whole), range(2))):
+                jumps[number].append(jumps_of(each, borders_of(grid, axis), axis=axis + 1, factor=net.factor))
         ratios = [sum(at for at, _ in each) / sum(elsewhere for _, elsewhere in each) for each in jumps]
-        print(f"{blend:12}{ratios[0]:10.4f}{ratios[1]:10.4f}", flush=True)
-
-
-def probabilities(
-    predictor: Predictor, image: NDArray[Any], grid: Grid | Zones, *, classes: int, blend: str, batch: int
-) -> Tensor:
-    """Return those of a whole image, (K, H, W) float32; of `WHOLE` by one forward pass."""
-    if blend == WHOLE:
-        return predictor(torch.from_numpy(image)[None])[0]
-    return torch.cat([*blended(predictor, image, grid, classes=classes, blend=blend, batch=batch)], dim=1)
+        print(f"{blend:12}" + "".join(f"{ratio:10.4f}" for ratio in ratios), flush=True)
 
 
 def borders_of(grid: Grid | Zones, axis: int) -> set[int]:
