@@ -22,10 +22,8 @@ _FREE = {
     "infer.verify", "compute.device", "compute.threads", "compute.tiles_at_once", "compute.sums_on",
 }  # fmt: skip
 STAGES = Path(".patchseg") / "stages"
-AT_ONCE, SUMS_ON = (
-    "compute.tiles_at_once",
-    "compute.sums_on",
-)  # where memory ran out: masks since may differ in rounding
+# Where memory ran out: masks since then may differ in rounding.
+AT_ONCE, SUMS_ON = "compute.tiles_at_once", "compute.sums_on"
 
 
 def begin(

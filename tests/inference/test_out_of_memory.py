@@ -70,14 +70,14 @@ def test_the_rows_after_it_come_from_the_host_and_none_is_missing(fake_gpu, name
     assert {part.shape[2] for part in rows} == {grid.area.width}
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.5, 1.5])
-def test_an_engine_tells_it_once_and_begins_on_the_host_with_the_next_image(fake_gpu, make, scale):
+@pytest.mark.parametrize(("scale", "calls"), [(1.0, 3), (0.5, 3), (1.5, 6)])
+def test_an_engine_tells_it_once_and_begins_on_the_host_with_the_next_image(fake_gpu, make, scale, calls):
     told = []
-    predictor = Predictor([Full(3, 3)], fake_gpu, tell=told.append)
+    predictor = Predictor([Full(calls, 3)], fake_gpu, tell=told.append)
     engine = Engine(make(scale=scale), [], predictor, tile=16, overlap=0.5, blend="flat", batch=4)
     assert predictor.sums_on == fake_gpu
     first, second = ([part.device.type for part in engine.rows(image())] for _ in range(2))
-    assert first[0], first[-1] == ("cuda", "cpu")
+    assert (first[0], first[-1]) == ("cuda", "cpu")
     assert set(second) == {"cpu"}
     assert told == [
         "out of memory; 2 tiles at a time from here on", "out of memory; 1 tile at a time from here on",
@@ -93,10 +93,8 @@ def test_where_the_host_has_no_memory_either_the_error_is_told(fake_gpu):
 
 
 def test_on_the_cpu_sums_have_nowhere_to_go():
-    cpu, network = (
-        torch.device("cpu"),
-        Full(5, 4),
-    )  # batches of 4, 2 and 1; a fourth call would find memory again
+    network = Full(5, 3)  # a batch of 4, of 2 and of 1: a fourth call would find memory again
+    cpu = torch.device("cpu")
     predict = Predictor([network], cpu)
     with pytest.raises(torch.OutOfMemoryError):
         list(stream(image(), predict, Grid(SHAPE, 16), classes=2, window="flat", batch=4, device=cpu))
@@ -142,7 +140,7 @@ def test_what_ran_out_is_recorded_even_where_the_work_is_stopped(tmp_path, make,
     monkeypatch.setattr(Segmenter, "segment", run_out)
     settings = InferParameters(device="cpu", threads=1, output=str(tmp_path / "out"))
     told = Told()
-    with nullcontext() if error is None else pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) if error else nullcontext():
         infer([tmp_path / "a.npy"], checkpoint=tmp_path / "c.pt", parameters=settings, progress=told)
     record = json.loads((tmp_path / "out" / RECORD).read_text())
     assert record["compute.tiles_at_once"] == {"value": 2, "source": "memory"}
