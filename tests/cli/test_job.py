@@ -105,7 +105,7 @@ def test_an_existing_output_is_refused_and_replaced_on_request(run, here, job):
         assert refused.code == 2
         assert "--overwrite" in refused.error
         assert any(
-            found in refused.error for found in ("exists already", "is not empty", "infer.tile 16, now 24")
+            found in refused.error for found in ("exists already", "is not empty", "infer.tile 256, now 24")
         )
         assert run(*words, "--overwrite").code == 0
 
