@@ -67,7 +67,8 @@ def naive():
 
 # What a process runs: a command line, with images of more than 1000 pixels being large ones, of which every row is kept.
 COMMAND = """
-import os
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which those that run behind a shell's back do not have
 told = os.open(folder + "/told", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 os.dup2(told, 1), os.dup2(told, 2)
 import sys
