@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from patchseg import device as devices
 from patchseg.errors import UsageError
@@ -14,7 +14,7 @@ from patchseg.imaging import Box, ImageSource
 from patchseg.imaging.scale import ScaledSource
 from patchseg.inference.predictor import SYMMETRIES, Predictor
 from patchseg.inference.rescale import RowResampler
-from patchseg.inference.stream import stream
+from patchseg.inference.stream import Known, stream
 from patchseg.inference.tiling import Grid
 from patchseg.inference.zones import Zones
 from patchseg.models.checkpoint import Checkpoint, load
@@ -23,11 +23,9 @@ from patchseg.parameters import InferParameters
 
 EXACT = "exact"
 _EXACT_TILE = (
-    512  # the larger, the smaller the share of the halos; beyond, features leave the processor's caches
+    512  # the larger, the smaller the share of the halos; but features shall stay in the processor's caches
 )
 RESAMPLED = 64  # rows at a time, since that takes a multiple of them
-
-Known = Callable[[Box, Tensor], Tensor | None]
 
 
 def tile_for(patch: int) -> int:
@@ -47,23 +45,19 @@ class Engine:
 
     Attributes:
         checkpoint: The first of the checkpoints: they agree in all but their networks.
-        networks: On the device, batch norms folded.
-        predictor: They together.
+        predictor: Their networks together, batch norms folded.
         tile: Side of the tiles.
         overlap: Share that neighbours cover too; of no meaning to `exact`.
         blend: A key of `WINDOWS`, or "exact".
         batch: Tiles a forward pass.
-        entropy: Whether the mean entropy comes as one more class.
     """
 
     checkpoint: Checkpoint
-    networks: Sequence[nn.Module]
     predictor: Predictor
     tile: int
     overlap: float
     blend: str
     batch: int
-    entropy: bool = False
 
     @classmethod
     def of(
@@ -82,15 +76,13 @@ class Engine:
         """
         loaded = [item if isinstance(item, Checkpoint) else load(item) for item in checkpoints]
         _require_alike(checkpoints, loaded)
-        networks = [folded(checkpoint.network()) for checkpoint in loaded]
         predictor = Predictor(
-            networks, device, devices.resolve_precision(parameters.precision, device),
+            [folded(checkpoint.network()) for checkpoint in loaded], device, devices.resolve_precision(parameters.precision, device),
             symmetries=SYMMETRIES[parameters.symmetries], entropy=parameters.disagreement, tell=tell,
         )  # fmt: skip
         tile = parameters.tile or (_EXACT_TILE if parameters.blend == EXACT else tile_for(loaded[0].patch))
         engine = cls(
-            loaded[0], networks, predictor, tile, parameters.overlap, parameters.blend,
-            devices.tile_batch(device, tile), parameters.disagreement,
+            loaded[0], predictor, tile, parameters.overlap, parameters.blend, devices.tile_batch(device, tile),
         )  # fmt: skip
         engine.require_exact(parameters)
         return engine
@@ -103,7 +95,7 @@ class Engine:
     @property
     def planes(self) -> int:
         """Numbers a pixel that rows have: the classes, and one more with entropy."""
-        return self.classes + self.entropy
+        return self.classes + self.predictor.entropy
 
     def grid(self, shape: tuple[int, int], part: Box | None = None) -> Grid | Zones:
         """Return the tiles of an image at the size that the networks work at, or of a part of it."""
@@ -115,7 +107,9 @@ class Engine:
     @property
     def halo(self) -> tuple[int, int]:
         """Pixels beyond a zone that decide it, and the multiple at which zones begin: the largest of all networks."""
-        halos, factors = zip(*((network.halo, network.factor) for network in self.networks), strict=True)
+        halos, factors = zip(
+            *((network.halo, network.factor) for network in self.predictor.networks), strict=True
+        )
         return max(halos), max(factors)
 
     def rows(
@@ -163,7 +157,7 @@ class Engine:
         wanted = "--blend exact" if parameters.blend == EXACT else "--verify" if parameters.verify else ""
         if not wanted:
             return
-        if any(getattr(network, "halo", None) is None for network in self.networks):
+        if any(getattr(network, "halo", None) is None for network in self.predictor.networks):
             raise UsageError(
                 f"{wanted}: the network looks at a tile as a whole (group norm), so no tile can equal one big forward; "
                 "choose another --blend, or train with --norm batch"

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from patchseg import device as devices
-from patchseg.models.checkpoint import Checkpoint
-from patchseg.models.folding import folded
 from patchseg.parameters import Precision
 from patchseg.progress import counted
 
@@ -68,15 +66,10 @@ class Predictor:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.device, self._precision = device, precision
-        self._networks = [_placed(network, device, precision) for network in networks]
-        self._symmetries, self._entropy, self._tell = symmetries, entropy, tell
+        self.networks = [_placed(network, device, precision) for network in networks]
+        self.entropy, self._symmetries, self._tell = entropy, symmetries, tell
         self.at_once: int | None = None
         self.sums_on = device
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint, device: torch.device, precision: Precision) -> "Predictor":
-        """Build it from a checkpoint, the batch norms of its network folded."""
-        return cls([folded(checkpoint.network())], device, precision)
 
     @torch.inference_mode()
     def __call__(self, tiles: Tensor) -> Tensor:
@@ -105,14 +98,14 @@ class Predictor:
         # A view of channels-last memory already; the network scales and casts.
         images = tiles.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         total: Tensor | None = None
-        for network, symmetry in product(self._networks, self._symmetries):
+        for network, symmetry in product(self.networks, self._symmetries):
             opinion = self._opinion(network, images, symmetry)
-            if self._entropy:
+            if self.entropy:
                 opinion = torch.cat([opinion, entropy(opinion)[:, None]], dim=1)
             # One after the other: a sum over a stack may round by where a tile lies in its batch.
             total = opinion if total is None else total.add_(opinion)
         assert total is not None
-        count = len(self._networks) * len(self._symmetries)
+        count = len(self.networks) * len(self._symmetries)
         return total if count == 1 else total.div_(count)
 
     def _opinion(self, network: nn.Module, images: Tensor, symmetry: Symmetry) -> Tensor:

@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from patchseg.errors import DataError
 from patchseg.imaging import ArraySource, Box, ImageSource, Reading, open_image
 from patchseg.imaging.beside import Beside
 from patchseg.imaging.channels import choose
-from patchseg.imaging.scale import scaled_length
 from patchseg.imaging.source import Array
 from patchseg.inference import memory
 from patchseg.inference.coverage import uncovered
-from patchseg.inference.engine import Engine, Known
+from patchseg.inference.engine import Engine
 from patchseg.inference.jobs import Job
 from patchseg.inference.kinship import Watched, require_kin
+from patchseg.inference.known import known_of
 from patchseg.inference.layers import LAYERS, Rows, layers, widened
 from patchseg.inference.locks import lock
 from patchseg.inference.outputs import Outputs, buffered
@@ -198,26 +197,12 @@ class Segmenter:
     ) -> Generator[Rows, None, None]:
         """Yield the layers of a part of an image, from top to bottom."""
         scale = self.scale(job)
-        known = self._known(source.shape[:2], region, scale)
+        planes = torch.zeros(self.engine.planes, 1, 1, device=self.engine.predictor.device)
+        known = known_of(
+            planes, source.shape[:2], scale, region=region, skip_blank=self.parameters.skip_blank
+        )
         for rows in self.engine.rows(source, scale=scale, part=part, known=known):
             yield layers(rows, self.engine.classes, self._names())
-
-    def _known(self, shape: tuple[int, int], region: Region | None, scale: float) -> Known | None:
-        """Return what is known of tiles without predicting them: outside of a region, and blank ones."""
-        planes, device = self.engine.planes, self.engine.predictor.device
-        nothing = torch.zeros(planes, 1, 1, device=device)
-        background = nothing.clone()
-        background[0] = 1
-        skip_blank = self.parameters.skip_blank
-        if not skip_blank and region is None:
-            return None
-
-        def known(box: Box, pixels: Tensor) -> Tensor | None:
-            if region is not None and not region.touches(_decided_by(box, scale, shape)):
-                return nothing
-            return background if skip_blank and _is_blank(pixels) else None
-
-        return known
 
     def _padded(self, bands: Iterator[Rows], area: Box, shape: tuple[int, int]) -> Iterator[Rows]:
         """Yield rows of an area as rows of the whole image, which has 0 around it."""
@@ -238,38 +223,6 @@ def _placed(bands: Iterator[Rows], top: int) -> Iterator[tuple[int, Rows]]:
     for rows in bands:
         yield top, rows
         top += len(rows["mask"])
-
-
-def _is_blank(pixels: Tensor) -> bool:
-    """Tell whether all pixels of a tile (h, w, C) are equal.
-
-    >>> _is_blank(torch.ones(2, 2, 3)), _is_blank(torch.arange(4).reshape(2, 2, 1))
-    (True, False)
-    """
-    first = pixels[0, 0]
-    return bool((pixels[0] == first).all()) and bool((pixels == first).all())
-
-
-def _decided_by(box: Box, scale: float, shape: tuple[int, int]) -> Box:
-    """Return the pixels of an image that what is predicted of a box of the scaled one has a part in.
-
-    Those beside it too, since probabilities are interpolated back to the size of the image.
-
-    >>> _decided_by(Box(10, 0, 5, 5), 0.5, (33, 100))
-    Box(top=19, left=0, height=14, width=12)
-    """
-    if scale == 1:
-        return box
-    top, bottom = _pixels(box.top, box.bottom, scaled_length(shape[0], scale), shape[0])
-    left, right = _pixels(box.left, box.right, scaled_length(shape[1], scale), shape[1])
-    return Box(top, left, bottom - top, right - left).clip(*shape)
-
-
-def _pixels(start: int, stop: int, scaled: int, length: int) -> tuple[int, int]:
-    """Return the pixels of an axis whose `support` among the scaled ones reaches into start..stop."""
-    step = scaled / length
-    radius = max(1.0, step)
-    return math.floor((start - radius) / step - 0.5) + 1, math.ceil((stop + radius) / step - 0.5)
 
 
 def _known_by(job: Job) -> dict[str, Any]:

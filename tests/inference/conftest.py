@@ -8,6 +8,7 @@ import patchseg
 from patchseg.labels.classes import Classes
 from patchseg.models import build
 from patchseg.models.checkpoint import Checkpoint
+from patchseg.progress import Progress
 
 COLORS = ("#000000", "#e69f00", "#56b4e9")
 
@@ -63,6 +64,28 @@ def naive():
         return total / count
 
     return naive
+
+
+class Told(Progress):
+    """Remembers the lines and counts the steps of each bar."""
+
+    def __init__(self):
+        self.lines, self.bars = [], []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def start(self, label, total):
+        self.bars.append([label, total, 0])
+
+    def step(self, count=1, note=""):
+        self.bars[-1][2] += count
+
+
+@pytest.fixture(scope="session")
+def hear():
+    """Return the class of a progress that remembers, whose `lines` and `bars` tell what it was told."""
+    return Told
 
 
 # What a process runs: a command line, with images of more than 1000 pixels being large ones, of which every row is kept.

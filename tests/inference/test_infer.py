@@ -15,7 +15,6 @@ from patchseg.inference.infer import FAILURES, infer
 from patchseg.inference.tiling import Grid
 from patchseg.parameters import InferParameters
 from patchseg.patches.pairs import RECORD
-from patchseg.progress import Progress
 
 TILES = {"tile": (16, 16), "metadata": None}
 
@@ -319,24 +318,8 @@ def test_a_damaged_checkpoint_is_refused_before_anything_is_written(tmp_path, im
     assert not (tmp_path / "masks").exists()
 
 
-class Told(Progress):
-    """Remembers the lines and counts the steps of each bar."""
-
-    def __init__(self):
-        self.lines, self.bars = [], []
-
-    def say(self, line):
-        self.lines.append(line)
-
-    def start(self, label, total):
-        self.bars.append([label, total, 0])
-
-    def step(self, count=1, note=""):
-        self.bars[-1][2] += count
-
-
-def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, images):
-    told = Told()
+def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, images, hear):
+    told = hear()
     work("in", progress=told)
     (line,) = told.lines
     assert re.fullmatch(
@@ -347,11 +330,11 @@ def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, ima
     assert told.bars == [["1/3 a.png", 40, 40], ["2/3 b.tif", 20, 20], ["3/3 c.npy", 5, 5]]
 
 
-def test_the_memory_it_announces_grows_with_the_width_and_not_with_the_height(tmp_path, work, make):
+def test_the_memory_it_announces_grows_with_the_width_and_not_with_the_height(tmp_path, work, make, hear):
     announced = []
     for shape in ((200, 100_000), (20_000, 1000), (200, 1000)):
         np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
-        told = Told()
+        told = hear()
         work("a.npy", checkpoint=make(width=1, levels=1, patch=100), progress=told, overwrite=True)
         announced.append([int(text) for text in re.findall(r"(?:sums|rows|source) (\d+) MB", told.lines[0])])
     # 1e5 columns, 2 classes of 4 bytes: 100 rows of sums; 100 finished ones, and 16 bytes for each of their pixels; of the

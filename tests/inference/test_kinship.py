@@ -7,19 +7,10 @@ from patchseg.imaging import ArraySource, Box, Reading
 from patchseg.inference.infer import infer
 from patchseg.inference.kinship import Watched, as_learned, require_kin
 from patchseg.parameters import DataParameters, InferParameters
-from patchseg.progress import Progress
-
-
-class Told(Progress):
-    def __init__(self):
-        self.lines = []
-
-    def say(self, line):
-        self.lines.append(line)
 
 
 @pytest.fixture
-def work(tmp_path, make):
+def work(tmp_path, make, hear):
     """Infer one array of uint8 and return its mask and the lines: `work(pixels, channels=..., data=...)`."""
 
     def work(pixels, *, channels=None, data=DataParameters(), **ranges):
@@ -29,7 +20,7 @@ def work(tmp_path, make):
             channel.update(ranges)
         checkpoint.save(tmp_path / "best.pt")
         Image.fromarray(pixels).save(tmp_path / "a.png")
-        told = Told()
+        told = hear()
         infer(
             [tmp_path / "a.png"], checkpoint=tmp_path / "best.pt", data=data, overwrite=True, progress=told,
             parameters=InferParameters(output=str(tmp_path / "masks"), device="cpu", threads=1),

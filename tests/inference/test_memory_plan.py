@@ -18,7 +18,6 @@ from patchseg.inference.engine import Engine
 from patchseg.inference.infer import infer
 from patchseg.inference.memory import Base, Image, Need
 from patchseg.parameters import InferParameters
-from patchseg.progress import Progress
 
 CPU = torch.device("cpu")
 
@@ -153,17 +152,13 @@ def test_all_terms_are_told_but_those_of_nothing():
     assert memory.told(Base(0, 0, 0), Need(10**6, 0, 0, 3 * 10**6, 0)) == "4 MB (sums 1 MB, decoding 3 MB)"
 
 
-def test_infer_says_what_a_picture_that_is_read_and_written_whole_takes(tmp_path, make):
-    class Told(Progress):
-        def say(self, line):
-            told.append(line)
-
-    told = []
+def test_infer_says_what_a_picture_that_is_read_and_written_whole_takes(tmp_path, make, hear):
+    told = hear()
     Picture.fromarray(np.zeros((2000, 1000), np.uint8)).save(tmp_path / "a.png")
     make(width=1, levels=1).save(tmp_path / "c.pt")
     settings = InferParameters(device="cpu", threads=1, tile=500, output=str(tmp_path / "out"), overlay=True)
-    infer([tmp_path / "a.png"], checkpoint=tmp_path / "c.pt", parameters=settings, progress=Told())
-    decoding, writing = re.findall(r"(?:decoding|writing) (\d+) MB", told[0])
+    infer([tmp_path / "a.png"], checkpoint=tmp_path / "c.pt", parameters=settings, progress=told)
+    decoding, writing = re.findall(r"(?:decoding|writing) (\d+) MB", told.lines[0])
     assert int(decoding) == 2 * 2  # by Pillow, and kept
     # Mask and overlay twice each, colours once in 4 bytes; of 500 rows 65 bytes a pixel while they are painted.
     assert int(writing) == round(2 * (2 + 7) + 0.5 * 65)

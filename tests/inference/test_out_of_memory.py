@@ -20,7 +20,6 @@ from patchseg.inference.tiling import Grid
 from patchseg.inference.zones import Zones
 from patchseg.parameters import InferParameters
 from patchseg.patches.pairs import RECORD
-from patchseg.progress import Progress
 
 SHAPE = (90, 70)
 GPU = torch.device("cuda")
@@ -74,7 +73,7 @@ def test_the_rows_after_it_come_from_the_host_and_none_is_missing(fake_gpu, name
 def test_an_engine_tells_it_once_and_begins_on_the_host_with_the_next_image(fake_gpu, make, scale, calls):
     told = []
     predictor = Predictor([Full(calls, 3)], fake_gpu, tell=told.append)
-    engine = Engine(make(scale=scale), [], predictor, tile=16, overlap=0.5, blend="flat", batch=4)
+    engine = Engine(make(scale=scale), predictor, tile=16, overlap=0.5, blend="flat", batch=4)
     assert predictor.sums_on == fake_gpu
     first, second = ([part.device.type for part in engine.rows(image())] for _ in range(2))
     assert (first[0], first[-1]) == ("cuda", "cpu")
@@ -114,16 +113,8 @@ def test_on_a_gpu_the_numbers_are_those_of_the_cpu(name):
     torch.testing.assert_close(*results, rtol=0, atol=1e-5)
 
 
-class Told(Progress):
-    def __init__(self):
-        self.lines = []
-
-    def say(self, line):
-        self.lines.append(line)
-
-
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])
-def test_what_ran_out_is_recorded_even_where_the_work_is_stopped(tmp_path, make, monkeypatch, error):
+def test_what_ran_out_is_recorded_even_where_the_work_is_stopped(tmp_path, make, monkeypatch, error, hear):
     np.save(tmp_path / "a.npy", np.zeros((30, 30), np.uint8))
     make().save(tmp_path / "c.pt")
     segment = Segmenter.segment
@@ -139,7 +130,7 @@ def test_what_ran_out_is_recorded_even_where_the_work_is_stopped(tmp_path, make,
 
     monkeypatch.setattr(Segmenter, "segment", run_out)
     settings = InferParameters(device="cpu", threads=1, output=str(tmp_path / "out"))
-    told = Told()
+    told = hear()
     with pytest.raises(Interrupted) if error else nullcontext():
         infer([tmp_path / "a.npy"], checkpoint=tmp_path / "c.pt", parameters=settings, progress=told)
     record = json.loads((tmp_path / "out" / RECORD).read_text())

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def predictor(make):
-    return Predictor.of(make(channels=3, classes=3), CPU, "fp32")
+    return Predictor([folded(make(channels=3, classes=3).network())], CPU)
 
 
 def tiles(count, side=16, channels=3, seed=0, dtype=np.uint8):
@@ -62,7 +62,7 @@ def test_pixels_of_any_dtype_give_the_same(predictor, dtype):
 
 
 def test_16_bits_are_told_apart_up_to_the_last(make):
-    predict = Predictor.of(make(dtype="uint16"), CPU, "fp32")
+    predict = Predictor([folded(make(dtype="uint16").network())], CPU)
     bright = torch.full((1, 16, 16, 1), 65535, dtype=torch.uint16)
     less = torch.full((1, 16, 16, 1), 65535 - 200, dtype=torch.uint16)
     assert (predict(bright) - predict(less)).abs().max() > 1e-4
@@ -208,7 +208,7 @@ def test_no_gradient_is_kept_and_the_network_stays_in_evaluation_mode(make):
 
 
 def test_bf16_is_near_fp32_and_gives_float32(make, predictor):
-    half = Predictor.of(make(channels=3, classes=3), CPU, "bf16")(tiles(2))
+    half = Predictor([make(channels=3, classes=3).network()], CPU, "bf16")(tiles(2))
     assert half.dtype == torch.float32
     torch.testing.assert_close(half.sum(1), torch.ones(2, 16, 16), rtol=0, atol=1e-6)
     difference = (half - predictor(tiles(2))).abs()

@@ -11,16 +11,6 @@ from patchseg.patches.pairs import RECORD
 from patchseg.progress import Progress
 
 
-class Told(Progress):
-    """Remembers the lines."""
-
-    def __init__(self):
-        self.lines = []
-
-    def say(self, line):
-        self.lines.append(line)
-
-
 def recorded(images=("a.tif",), **values):
     """Return a record of some settings; `tile=8` is infer.tile, `compute_threads=2` compute.threads."""
     values = {"blend": "flat", "compute_checkpoint": "c0ffee", "compute_threads": 1} | values
@@ -92,9 +82,9 @@ def test_what_leaves_masks_as_they_are_may_differ(masks, now):
     assert masks(**now) is True
 
 
-def test_another_machine_is_told(masks):
+def test_another_machine_is_told(masks, hear):
     masks(compute_device="CPU, 2 threads")
-    told = Told()
+    told = hear()
     masks(compute_device="NVIDIA H100", compute_threads=8, progress=told)
     assert told.lines == [
         "the masks that are there were made on CPU, 2 threads, the others will be on NVIDIA H100: probabilities may differ "

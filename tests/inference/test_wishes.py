@@ -14,7 +14,6 @@ from patchseg.imaging import Box, open_raw
 from patchseg.inference.infer import FAILURES, infer
 from patchseg.inference.tiling import Grid
 from patchseg.parameters import InferParameters
-from patchseg.progress import Progress
 
 
 def noise(*shape, seed=0):
@@ -30,14 +29,6 @@ def read(path):
 
 def mask(path):
     return read(path)[:, :, 0]
-
-
-class Told(Progress):
-    def __init__(self):
-        self.lines = []
-
-    def say(self, line):
-        self.lines.append(line)
 
 
 @pytest.fixture
@@ -196,10 +187,10 @@ def test_a_pixel_size_is_a_scale_by_what_the_file_says(tmp_path, work, make):
     np.testing.assert_array_equal(read(again / "probabilities/a.tif"), scaled)
 
 
-def test_an_image_without_a_pixel_size_is_named_and_the_others_are_done(tmp_path, work):
+def test_an_image_without_a_pixel_size_is_named_and_the_others_are_done(tmp_path, work, hear):
     write_tiff(tmp_path / "a.tif", noise(30, 30), 0.5)
     Image.fromarray(noise(30, 200)).save(tmp_path / "b.png")  # the widest
-    told = Told()
+    told = hear()
     with pytest.raises(SomeFailed, match=r"b\.png: does not say how large its pixels are") as caught:
         work("a.tif", "b.png", pixel_size=1.0, progress=told)
     assert "\n" not in str(caught.value)
@@ -247,16 +238,16 @@ def test_two_tiles_disagree_by_the_entropy_that_they_do_not_share(tmp_path, work
     assert found[:, :8].max() == pytest.approx(0, abs=1e-3)
 
 
-@pytest.mark.parametrize(("blend", "low", "high"), [("exact", 0, 1e-5), ("flat", 1e-3, 1)])
-def test_verify_tells_the_difference_for_each_image(tmp_path, work, blend, low, high):
+@pytest.mark.parametrize(("blend", "bounds"), [("exact", (0, 1e-5)), ("flat", (1e-3, 1))])
+def test_verify_tells_the_difference_for_each_image(tmp_path, work, blend, bounds, hear):
     for name in "ab":
         np.save(tmp_path / f"{name}.npy", noise(90, 110))
-    told = Told()
+    told = hear()
     work("?.npy", blend=blend, tile=40, verify=True, progress=told)
     pattern = r"(\w)\.npy: differs from one big forward pass by (\S+) at most"
     found = [match.groups() for line in told.lines if (match := re.search(pattern, line))]
     assert [name for name, _ in found] == ["a", "b"]
-    assert all(low <= float(number) < high for _, number in found)
+    assert all(bounds[0] <= float(number) < bounds[1] for _, number in found)
 
 
 def test_several_checkpoints_are_averaged_and_all_recorded(tmp_path, make):

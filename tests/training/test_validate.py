@@ -10,6 +10,7 @@ from patchseg.evaluation.metrics import Confusion
 from patchseg.inference.infer import infer
 from patchseg.inference.predictor import Predictor
 from patchseg.models.checkpoint import load
+from patchseg.models.folding import folded
 from patchseg.parameters import InferParameters
 from patchseg.patches.store import PatchFile
 from patchseg.training.record import read_metrics
@@ -50,7 +51,7 @@ def file(tmp_path, noise, write_patches):
 def test_scores_are_those_of_masks_that_infer_makes(straight, patches, tmp_path):
     best = load(straight / "checkpoints/run/best.pt")
     with PatchFile(patches) as stored:
-        found = validate(stored, Predictor.of(best, CPU, "fp32"))
+        found = validate(stored, Predictor([folded(best.network())], CPU))
         (image, truth) = (array[:] for array in stored.region("0"))
         names = stored.head.classes.names
     (tmp_path / "images").mkdir()
