@@ -16,8 +16,8 @@ from patchseg.parameters import DataParameters, EvaluateParameters
 from patchseg.patches.annotated import find_drawn, is_annotated
 from patchseg.patches.drawings import name_drawings, write_masks
 from patchseg.patches.objects import find_layers, write_layers
-from patchseg.patches.pairs import Pair, find_images, find_pairs
-from patchseg.patches.stacks import STACK, pairs_of_pages, unstacked_images
+from patchseg.patches.pairs import Pair, find_pairs
+from patchseg.patches.stacks import STACK, images_of, pairs_of_pages
 from patchseg.progress import Progress
 
 RECORD = "parameters.effective.json"
@@ -136,8 +136,7 @@ def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{record}: is no record of `infer` ({error!r}); infer again, or remove it") from None
     try:
-        found = find_images(wanted)
-        found = unstacked_images(found) if pages == STACK else found
+        found = images_of(wanted, pages)
     except PatchsegError:  # the images have moved away; only the report would show them
         found = []
     written = classes.by_place() if ignored is None else replace(classes, reading=MaskReading(ignored))

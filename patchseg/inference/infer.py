@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from patchseg import device as devices
 from patchseg.errors import DataError, Interrupted, SomeFailed, UsageError, listing
-from patchseg.imaging import Reading
 from patchseg.imaging.files import whole
 from patchseg.inference import memory
 from patchseg.inference.areas import write_table
@@ -23,8 +22,8 @@ from patchseg.inference.shares import Share
 from patchseg.inference.stage import finished, remove
 from patchseg.labels.region import Regions
 from patchseg.parameters import DataParameters, InferParameters, effective
-from patchseg.patches.pairs import RECORD, find_images
-from patchseg.patches.stacks import STACK, unstacked_images
+from patchseg.patches.pairs import RECORD
+from patchseg.patches.stacks import images_of
 from patchseg.progress import Progress, counted
 
 FAILURES = "failures.json"
@@ -120,7 +119,7 @@ def _plan(
     reading = reading._replace(memory=parameters.max_memory or data.max_memory, downwards=True)
     originals = engine.checkpoint.classes.originals() if parameters.original_values else None
     wide = originals is not None and originals.table.dtype.itemsize > 2
-    found = _found(images, reading)
+    found = images_of(images, reading.pages)
     regions = None if parameters.roi is None else Regions.parse(parameters.roi, found)
     jobs = plan_jobs(found, folder, parameters, wide=wide, reading=reading)
     if regions:
@@ -140,11 +139,6 @@ def _plan(
         went_on = begin(folder, record, outputs, progress, overwrite=overwrite)
     progress.say(told)
     return _Plan(folder, jobs, hand, segmenter, went_on)
-
-
-def _found(images: list[Path | str], reading: Reading) -> list[tuple[Path, Path]]:
-    found = find_images(images)
-    return unstacked_images(found) if reading.pages == STACK else found
 
 
 def _require_inside(regions: Regions, jobs: list[Job]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging.tiff import page_count
-from patchseg.patches.pairs import Pair, Unpaired, image_files, name_of, natural
+from patchseg.patches.pairs import Pair, Unpaired, find_images, image_files, name_of, natural
 
 STACK = "stack"  # of data.pages
 
@@ -51,20 +51,38 @@ def unstacked(pairs: list[Pair], *, grouped: bool) -> tuple[list[Pair], list[str
     return found, findings
 
 
+def images_of(wanted: list[Path | str], pages: int | str | None) -> list[tuple[Path, Path]]:
+    """Return the images that files, folders and globs name, with relative paths; of stacks each page is one.
+
+    Args:
+        wanted: As `find_images` takes them.
+        pages: What has been chosen of files with several pages; where nothing has, each page is an image.
+
+    Raises:
+        UsageError: A path is neither file nor folder nor a glob that matches.
+    """
+    found = find_images(wanted)
+    return unstacked_images(found) if pages in (None, STACK) else found
+
+
 def unstacked_images(found: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    """Return (image, relative path) for each page of the images that are stacks.
+    """Return (image, relative path) for each page of the images that are stacks; a damaged one stays, which its reader tells.
 
     Args:
         found: (file, its path relative to where it was found).
-
-    Raises:
-        DataError: A file is damaged.
     """
     return [
         (page, Path(f"{name}{relative.suffix}"))
         for file, relative in found
-        for page, name in _pages(file, relative.with_suffix("").as_posix(), page_count(file))
+        for page, name in _pages(file, relative.with_suffix("").as_posix(), _readable_pages(file))
     ]
+
+
+def _readable_pages(file: Path) -> int:
+    try:
+        return page_count(file)
+    except DataError:
+        return 1
 
 
 def pairs_of_pages(masks: Path, truth: Path) -> list[Pair]:

@@ -307,6 +307,21 @@ def test_where_all_images_are_bad_all_are_named(tmp_path, work, images):
     assert files(tmp_path / "masks") == []  # nothing stands in the way of the next try
 
 
+def test_each_page_of_a_stack_is_an_image_though_the_network_has_learned_from_single_ones(tmp_path, work):
+    pages = np.stack([noise(40, 33, seed=seed) for seed in range(3)])
+    tifffile.imwrite(tmp_path / "stack.tif", pages, metadata=None, photometric="minisblack", tile=(16, 16))
+    write_truncated(tmp_path / "cut.tif")
+    for number, page in enumerate(pages, 1):
+        tifffile.imwrite(tmp_path / f"single_{number}.tif", page, metadata=None)
+    with pytest.raises(SomeFailed, match=r"cut\.tif: is truncated or damaged"):
+        work("*.tif", probabilities=True)
+    for number in (1, 2, 3):
+        for name in (f"single_{number}.png", f"stack_{number}.png"):
+            assert (tmp_path / "masks" / name).exists()
+        one, other = (tmp_path / f"masks/probabilities/{kind}_{number}.tif" for kind in ("single", "stack"))
+        np.testing.assert_array_equal(read(one), read(other))
+
+
 def test_a_damaged_checkpoint_is_refused_before_anything_is_written(tmp_path, images):
     (tmp_path / "best.pt").write_text("no checkpoint")
     with pytest.raises(DataError, match=r"best\.pt: is damaged or no checkpoint"):
