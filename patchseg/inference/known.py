@@ -38,6 +38,7 @@ def known_of(
 def _is_blank(pixels: Tensor) -> bool:
     """Tell whether all pixels of a tile (h, w, C) are equal.
 
+    >>> import torch
     >>> _is_blank(torch.ones(2, 2, 3)), _is_blank(torch.arange(4).reshape(2, 2, 1))
     (True, False)
     """
