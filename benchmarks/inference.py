@@ -229,6 +229,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, nargs="+", default=[], help="images for the seams [synthetic]")
     options = parser.parse_args()
     devices.set_threads(options.threads)
+    devices.keep_freed()  # for all of them, as `infer` does
     (one if options.one else options.measure)(options)
 
 

@@ -81,3 +81,22 @@ def test_without_groups_there_is_no_limit(tmp_path, own):
     if own is not None:
         (tmp_path / "own").write_text(own)
     assert free_in_group(tmp_path, tmp_path / "own") == 2**60
+
+
+@linux
+def test_memory_that_is_kept_needs_no_clearing_when_it_is_used_again(run_python):
+    code = """
+import resource, sys, torch
+from patchseg import device
+if sys.argv[1] == "keep":
+    device.keep_freed()
+for _ in range(20):  # glibc finds its way with the first ones
+    torch.ones(10_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    torch.ones(10_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {how: int(run_python(code, how).stdout) for how in ("keep", "give back")}
+    assert faults["keep"] < 100
+    assert faults["give back"] > 5 * 9000  # pages of 4 KiB: 40 MB are 9766

@@ -16,6 +16,7 @@ from patchseg.device.memory import (
     OUT_OF_MEMORY,
     free_bytes,
     is_out_of_memory,
+    keep_freed,
     memory_errors,
     taken,
     workspace,
@@ -38,7 +39,7 @@ from patchseg.parameters import Device, Precision
 from patchseg.progress import counted
 
 __all__ = [  # beside what is defined here
-    "OUT_OF_MEMORY", "agreed", "free_bytes", "is_out_of_memory", "joined", "leads", "lost_processes", "memory_errors", "rank",
+    "OUT_OF_MEMORY", "agreed", "free_bytes", "is_out_of_memory", "joined", "keep_freed", "leads", "lost_processes", "memory_errors", "rank",
     "ranks", "share_statistics", "shared", "summed", "taken", "told", "unshared", "workspace",
 ]  # fmt: skip
 

@@ -29,6 +29,7 @@ def engine_of(checkpoint: Path | str, parameters: InferParameters = InferParamet
         DataError: The checkpoint is damaged.
     """
     devices.set_threads(parameters.threads)
+    devices.keep_freed()
     return Engine.of([Path(checkpoint)], parameters, devices.choose(parameters.device))
 
 

@@ -95,6 +95,7 @@ def _begun(
     device = devices.choose(parameters.device)
     devices.set_deterministic(parameters.deterministic)
     threads = devices.set_threads(parameters.threads)
+    devices.keep_freed()
     if parameters.weights and not before:
         model = model.planned(**shape_of(Path(parameters.weights)))
     choices = plan(_facts(file, device.type), model, parameters, augment)
