@@ -1,7 +1,7 @@
 """patchseg learns to segment images from a handful of labelled ones.
 
 Every verb of the command line is a function here: `synth`, `import_annotations`, `check`, `prepare`, `augment`, `train`, `infer`,
-`evaluate`, `report`, `demo`.
+`evaluate`, `compare`, `report`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -33,6 +33,7 @@ _HOME = {
     "predict_rows": "patchseg.inference.predict",
     "engine_of": "patchseg.inference.predict",
     "evaluate": "patchseg.evaluation.evaluate",
+    "compare": "patchseg.evaluation.compare",
     "report": "patchseg.evaluation.report",
     "demo": "patchseg.demo",
     "load": "patchseg.loading",
@@ -62,6 +63,7 @@ __all__ = [
     "__version__",
     "augment",
     "check",
+    "compare",
     "demo",
     "engine_of",
     "evaluate",
@@ -79,6 +81,7 @@ __all__ = [
 if TYPE_CHECKING:
     from patchseg.demo import demo
     from patchseg.errors import PatchsegError
+    from patchseg.evaluation.compare import compare
     from patchseg.evaluation.evaluate import evaluate
     from patchseg.evaluation.report import report
     from patchseg.inference.infer import infer

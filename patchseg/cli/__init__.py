@@ -28,6 +28,7 @@ VERBS = {
     "train": "Train a U-Net on patches.",
     "infer": "Segment whole images by overlapping tiles.",
     "evaluate": "Score masks against the truth.",
+    "compare": "Tell whether one result is better than another.",
     "report": "Write scores and training as one HTML page.",
     "parameters": "Show the effective parameters.",
 }

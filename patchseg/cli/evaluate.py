@@ -1,6 +1,7 @@
 """`patchseg evaluate`."""
 
 import json
+import textwrap
 from typing import Any
 
 import click
@@ -22,11 +23,13 @@ def command(parameters: Parameters, as_json: bool, overwrite: bool) -> None:
     """Score a folder of masks against the true ones.
 
     TRUTH may be a file of annotations too (see patchseg import -h), which is painted into the folder truth beside the scores.
-    Prints the scores over all pixels, and writes scores.json and scores.csv with those of each image.
+    Prints the scores over all pixels, then both averages with their 95 % intervals, and writes scores.json and scores.csv with
+    those of each image.
 
     \b
     Example:
       patchseg evaluate masks truth
+      patchseg evaluate masks truth --group 'patient\\d+'
     """
     settings = parameters.evaluate
     masks = required(settings.masks, "evaluate.masks", "MASKS")
@@ -35,7 +38,8 @@ def command(parameters: Parameters, as_json: bool, overwrite: bool) -> None:
         masks, truth, parameters=settings, data=parameters.data, overwrite=overwrite, progress=Terminal()
     )
     document = json.loads(path.read_text(encoding="utf-8"))
-    click.echo(json.dumps(document, indent=1) if as_json else told(document) + f"\n{path}")
+    told_all = f"{told(document)}\n\n{averages(document)}\n{path}"
+    click.echo(json.dumps(document, indent=1) if as_json else told_all)
 
 
 def told(scores: dict[str, Any]) -> str:
@@ -54,6 +58,37 @@ def told(scores: dict[str, Any]) -> str:
     return "\n".join(
         [*lines, f"{counted(len(scores['images']), 'image')}; - is undefined (a class that is nowhere)"]
     )
+
+
+def averages(scores: dict[str, Any]) -> str:
+    """Return both averages side by side with their intervals, 80 columns at most, and what they rest on."""
+    statistics = scores["statistics"]
+    if len(scores["images"]) == 1:  # both are the same, and there are no intervals
+        return wrapped(statistics["note"])
+    rows = {"mean IoU": "mean_iou", "  foreground": "mean_iou_foreground", "pixel accuracy": "pixel_accuracy"}
+    ways = [statistics["pooled"], statistics["images"]]
+    lines = [(label, *(way[key] for way in ways)) for label, key in rows.items()]
+    lines += [
+        (f"IoU {item['name']}", *(way["iou"][index] for way in ways))
+        for index, item in enumerate(scores["classes"])
+    ]
+    width = min(24, max(len(label) for label, *_ in lines))
+    head = f"{'score':<{width}}  {'all pixels pooled (95 %)':<26}  mean over images (95 %)"
+    table = [
+        f"{label[:width]:<{width}}  {_interval(pixels):<26}  {_interval(images)}"
+        for label, pixels, images in lines
+    ]
+    return "\n".join([head, *table, wrapped(statistics["note"])])
+
+
+def wrapped(text: str) -> str:
+    """Break a sentence into lines of 80 columns."""
+    return textwrap.fill(text, 80)
+
+
+def _interval(one: dict[str, Any]) -> str:
+    ends = "-" if one["low"] is None else f"{one['low']:.4f} to {one['high']:.4f}"
+    return _number(one["value"]) if one["value"] is None else f"{_number(one['value'])} ({ends})"
 
 
 def _number(value: float | None) -> str:

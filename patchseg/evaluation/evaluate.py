@@ -7,10 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from patchseg.errors import DataError, PatchsegError, UsageError, listing
+from patchseg.evaluation.averages import statistics_of
 from patchseg.evaluation.metrics import Confusion
+from patchseg.evaluation.units import groups_of
 from patchseg.imaging import Box, Reading, open_raw
 from patchseg.imaging.files import refuse_existing, whole
+from patchseg.inference.record import GROUP
 from patchseg.labels.classes import Classes, MaskReading
 from patchseg.parameters import DataParameters, EvaluateParameters
 from patchseg.patches.annotated import find_drawn, is_annotated
@@ -25,12 +30,13 @@ _BAND = 2**22  # pixels compared at a time
 
 
 class _Predicted(NamedTuple):
-    """What is known of the masks: their classes, how they are written, and the images they are of."""
+    """What is known of the masks: their classes, how they are written, the images they are of, and how these are grouped."""
 
     truth: Classes
     masks: Classes
     images: dict[str, Path]
     reading: Reading = Reading()
+    group: str | None = None
 
 
 def evaluate(
@@ -49,7 +55,7 @@ def evaluate(
         truth: Folder of true masks; matched as images and masks are. Or a file of annotations, or a folder of
             them, or masks of one class or object each (`data.mask_pattern`), which are painted as masks into the
             folder `truth` beside the scores.
-        parameters: Where scores.json and scores.csv go.
+        parameters: Where scores.json and scores.csv go, and which images are one unit of the intervals.
         data: The classes, for masks that `infer` did not write; and how the true masks are read, where that is not
             as they were when it learned.
         overwrite: Whether existing scores may be replaced.
@@ -77,7 +83,8 @@ def evaluate(
         overwrite=overwrite,
         progress=progress,
     )
-    document = _document(pairs, known, folder, progress)
+    group = groups_of(pairs, parameters.group, known.group, progress)
+    document = _document(pairs, group, known, folder, progress)
     with whole(output) as part:
         part.write_text(json.dumps(document, indent=1), encoding="utf-8")
     with whole(table) as part:
@@ -85,25 +92,36 @@ def evaluate(
     return output
 
 
-def _document(pairs: list[Pair], known: _Predicted, folder: Path, progress: Progress) -> dict[str, Any]:
+def _document(
+    pairs: list[Pair], group: list[str] | None, known: _Predicted, folder: Path, progress: Progress
+) -> dict[str, Any]:
     """Compare all pairs; return what scores.json says."""
     names = known.truth.names
     entries, mistakes, total = [], [], Confusion.empty(len(names))
     progress.start("comparing", len(pairs))
-    for pair in pairs:
+    for place, pair in enumerate(pairs):
         try:
             confusion = _compare(pair, known)
         except DataError as error:
             mistakes.append(str(error))
             continue
         total += confusion
-        entries.append({"name": pair.name, **_paths(pair, known, folder), **confusion.as_dict(names)})
+        entries.append(
+            {
+                "name": pair.name,
+                **({"group": group[place]} if group else {}),
+                **_paths(pair, known, folder),
+                **confusion.as_dict(names),
+                "confusion": confusion.counts.tolist(),
+            }
+        )
         progress.step()
     progress.stop()
     if mistakes:
         raise DataError(listing(mistakes))
     document = {
         **total.as_dict(names),
+        "statistics": statistics_of(np.array([entry["confusion"] for entry in entries]), group, names),
         "images": entries,
         "confusion": total.counts.tolist(),
         "palette": known.truth.colors,
@@ -133,6 +151,7 @@ def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
         wanted = content["infer.images"]["value"]
         ignored = content["infer.ignored"]["value"] if "infer.ignored" in content else None
         pages = content["data.pages"]["value"] if "data.pages" in content else None
+        group = content[GROUP]["value"] if GROUP in content else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{record}: is no record of `infer` ({error!r}); infer again, or remove it") from None
     try:
@@ -145,6 +164,7 @@ def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
         written,
         {relative.with_suffix("").as_posix(): image for image, relative in found},
         _reading(data, data.pages or pages),
+        group,
     )
 
 
@@ -208,7 +228,8 @@ def _relative(file: Path, folder: Path) -> str:
 
 def _write_table(path: Path, entries: list[dict[str, Any]], names: tuple[str, ...]) -> None:
     """Write a line an image, for spreadsheets; what is undefined stays empty."""
-    summary = ["name", "mean_iou", "mean_iou_foreground", "pixel_accuracy"]
+    grouped = ["group"] if any("group" in entry for entry in entries) else []
+    summary = ["name", *grouped, "mean_iou", "mean_iou_foreground", "pixel_accuracy"]
     kinds = ["iou", "dice", "precision", "recall"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

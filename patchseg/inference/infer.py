@@ -16,7 +16,7 @@ from patchseg.inference.areas import write_table
 from patchseg.inference.engine import Engine
 from patchseg.inference.jobs import Job, plan_jobs
 from patchseg.inference.kinship import as_learned
-from patchseg.inference.record import AT_ONCE, STAGES, SUMS_ON, Record, begin, begun, note
+from patchseg.inference.record import AT_ONCE, GROUP, STAGES, SUMS_ON, Record, begin, begun, note
 from patchseg.inference.segment import Segmenter
 from patchseg.inference.shares import Share
 from patchseg.inference.stage import finished, remove
@@ -250,7 +250,7 @@ def _record(
     record["data.reading"] = {"value": model.classes.reading.to_json(), "source": first}
     if parameters.original_values:
         record["infer.ignored"] = {"value": model.classes.originals().ignored, "source": "plan"}
-    read = {key: model.parameters.get(key) for key in ("data.pages", "data.channels")}
+    read = {key: model.parameters.get(key) for key in ("data.pages", "data.channels", GROUP)}
     record |= {key: entry for key, entry in read.items() if entry and entry["value"] is not None}
     digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     for name, value in {

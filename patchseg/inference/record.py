@@ -16,10 +16,12 @@ from patchseg.progress import Progress
 
 Record = dict[str, Any]  # {key: {value, source}}
 
+GROUP = "prepare.group"  # which images belong together, for `evaluate`
 # What may differ between runs that fill one folder, since a mask is the same whatever they are.
 _FREE = {
     "infer.images", "infer.checkpoint", "infer.output", "infer.device", "infer.threads", "infer.max_memory", "infer.shard",
     "infer.verify", "compute.device", "compute.threads", "compute.tiles_at_once", "compute.sums_on",
+    GROUP,
 }  # fmt: skip
 STAGES = Path(".patchseg") / "stages"
 # Where memory ran out: masks since then may differ in rounding.

@@ -99,3 +99,8 @@ class EvaluateParameters(Section):
     output: str | None = setting(
         None, "folder for scores.json and scores.csv [auto: the folder of the masks]", short="-o"
     )
+    group: str | None = setting(
+        None,
+        "regular expression; images whose names give the same match (or first group) are one unit of the intervals "
+        "[auto: as prepared]",
+    )

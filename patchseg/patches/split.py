@@ -34,8 +34,13 @@ def random(seed: int, *stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *stream])))
 
 
-def groups(names: list[str], pattern: str | None) -> list[str]:
+def groups(names: list[str], pattern: str | None, *, key: str = "prepare.group") -> list[str]:
     r"""Return the group of each name: the first group of the pattern, its whole match, or the name.
+
+    Args:
+        names: Of images.
+        pattern: A regular expression; without one each name is its own group.
+        key: The parameter that it stands in, for errors.
 
     >>> groups(["s1_a", "s1_b", "s2_a"], r"s\d")
     ['s1', 's1', 's2']
@@ -48,13 +53,11 @@ def groups(names: list[str], pattern: str | None) -> list[str]:
     try:
         matches = [re.search(pattern, name) for name in names]
     except re.error as error:
-        raise UsageError(f"prepare.group: {pattern!r} is no regular expression ({error}); mend it") from None
+        raise UsageError(f"{key}: {pattern!r} is no regular expression ({error}); mend it") from None
     result = []
     for name, match in zip(names, matches, strict=True):
         if match is None:
-            raise UsageError(
-                f"prepare.group: {pattern!r} does not match {name!r}; every image must be in a group"
-            )
+            raise UsageError(f"{key}: {pattern!r} does not match {name!r}; every image must be in a group")
         result.append(match[1] if match.re.groups else match[0])
     return result
 
