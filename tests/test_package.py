@@ -7,7 +7,7 @@ import pytest
 
 import patchseg
 
-HEAVY = {"torch", "numpy", "h5py", "pydantic", "skimage", "tifffile", "PIL"}
+HEAVY = {"torch", "numpy", "h5py", "pydantic", "skimage", "scipy", "tifffile", "PIL"}
 
 
 def test_importing_patchseg_imports_nothing_heavy(run_python):

@@ -83,6 +83,8 @@ def test_effective_holds_value_and_source_of_every_key_of_a_section():
         "evaluate.masks": {"value": None, "source": "default"},
         "evaluate.truth": {"value": "t", "source": "call"},
         "evaluate.output": {"value": None, "source": "default"},
+        "evaluate.group": {"value": None, "source": "default"},
+        "evaluate.blocks": {"value": None, "source": "default"},
     }
 
 

@@ -63,7 +63,9 @@ def told(scores: dict[str, Any]) -> str:
 def averages(scores: dict[str, Any]) -> str:
     """Return both averages side by side with their intervals, 80 columns at most, and what they rest on."""
     statistics = scores["statistics"]
-    if len(scores["images"]) == 1:  # both are the same, and there are no intervals
+    if (
+        statistics["units"] == 1 and len(scores["images"]) == 1
+    ):  # both are the same, and there are no intervals
         return wrapped(statistics["note"])
     rows = {"mean IoU": "mean_iou", "  foreground": "mean_iou_foreground", "pixel accuracy": "pixel_accuracy"}
     ways = [statistics["pooled"], statistics["images"]]

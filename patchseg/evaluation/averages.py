@@ -122,7 +122,10 @@ def sums_of(values: Values, groups: Sequence[str]) -> Values:
 
 
 def statistics_of(
-    counts: NDArray[np.int64], groups: Sequence[str] | None, names: Sequence[str]
+    counts: NDArray[np.int64],
+    groups: Sequence[str] | None,
+    names: Sequence[str],
+    blocks: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Return both averages with their intervals, as scores.json holds them.
 
@@ -130,19 +133,21 @@ def statistics_of(
         counts: (images, K, K), a confusion matrix an image.
         groups: Of each image; None where every image stands for itself.
         names: Of the classes.
+        blocks: (blocks, K, K), those of blocks of the images, which are then the units of pooled scores.
     """
-    rows, classes = margins(counts), len(names)
-    labels = [str(place) for place in range(len(counts))] if groups is None else list(groups)
-    pixels = pooled(rows, labels)
-    images = over_images(scores(rows), labels)
-    unit, units = "image" if groups is None else "group", len(set(labels))
+    alone, parts = [str(place) for place in range(len(counts))], counts if blocks is None else blocks
+    labels = list(groups or alone)
+    own = labels if blocks is None else [str(place) for place in range(len(blocks))]
+    unit = "block" if blocks is not None else "image" if groups is None else "group"
+    pixels, images = pooled(margins(parts), own), over_images(scores(margins(counts)), labels)
+    units = len(set(own))
     lone = [name for name, interval in zip(names, pixels[3:], strict=False) if interval.units == 1]
     return {
         "unit": unit,
         "units": units,
         "note": note(unit, units, len(counts), lone),
-        "pooled": named([interval.as_dict() for interval in pixels], classes),
-        "images": named([interval.as_dict() for interval in images], classes),
+        "pooled": named([interval.as_dict() for interval in pixels], len(names)),
+        "images": named([interval.as_dict() for interval in images], len(names)),
     }
 
 
@@ -150,7 +155,7 @@ def note(unit: str, units: int, images: int, lone: Sequence[str] = ()) -> str:
     """Say in a sentence what intervals rest on, and how far they are to be trusted.
 
     Args:
-        unit: What is independent: image or group.
+        unit: What is independent: image, group or block.
         units: How many there are.
         images: How many images.
         lone: Classes that are in one unit only.
@@ -163,9 +168,14 @@ def note(unit: str, units: int, images: int, lone: Sequence[str] = ()) -> str:
     if units == 1:
         what = "one image is" if images == 1 else f"all {images} images are of one group, which is"
         return f"no intervals: {what} all there is, and nothing tells how others would differ"
-    told = f"95 % intervals over {counted(units, unit)}" + (f" of {images} images" if unit == "group" else "")
+    told = f"95 % intervals over {counted(units, unit)}"
+    told += f" of {counted(images, 'image')}" if unit != "image" else ""
     told += f"; approximate: fewer than {FEW}" if units < FEW else ""
     if lone:
-        verb = "is" if len(lone) == 1 else "are"
-        told += f"; {', '.join(lone)} {verb} in one {unit} only, which leaves it, and mean IoU, without one"
+        verb, they = ("is", "it") if len(lone) == 1 else ("are", "them")
+        told += (
+            f"; {', '.join(lone)} {verb} in one {unit} only, which leaves {they}, and mean IoU, without one"
+        )
+    if unit == "block":
+        told += "; they tell how scores vary within, other images may differ more"
     return told

@@ -124,8 +124,8 @@ def _document(a: _Side, b: _Side, pattern: str | None, progress: Progress) -> di
     names = list(a.images)
     entries = [[side.images[name] for name in names] for side in (a, b)]
     counts = [np.array([entry["confusion"] for entry in its], np.int64) for its in entries]
-    groups = groups_by_pattern(names, pattern, None, progress) or groups_in(entries[0])
-    labels = groups or names
+    labels = groups_by_pattern(names, pattern, None, progress) or groups_in(entries[0]) or names
+    groups = labels if len(set(labels)) < len(labels) else None
     rows = [margins(each) for each in counts]
     each = [scores(row) for row in rows]
     classes, units = len(a.classes), len(set(labels))

@@ -11,6 +11,7 @@ import numpy as np
 
 from patchseg.errors import DataError, PatchsegError, UsageError, listing
 from patchseg.evaluation.averages import statistics_of
+from patchseg.evaluation.blocks import block_counts, require_few
 from patchseg.evaluation.metrics import Confusion
 from patchseg.evaluation.units import groups_of
 from patchseg.imaging import Box, Reading, open_raw
@@ -55,7 +56,7 @@ def evaluate(
         truth: Folder of true masks; matched as images and masks are. Or a file of annotations, or a folder of
             them, or masks of one class or object each (`data.mask_pattern`), which are painted as masks into the
             folder `truth` beside the scores.
-        parameters: Where scores.json and scores.csv go, and which images are one unit of the intervals.
+        parameters: Where scores.json and scores.csv go, and which images, or blocks, are one unit of the intervals.
         data: The classes, for masks that `infer` did not write; and how the true masks are read, where that is not
             as they were when it learned.
         overwrite: Whether existing scores may be replaced.
@@ -84,7 +85,9 @@ def evaluate(
         progress=progress,
     )
     group = groups_of(pairs, parameters.group, known.group, progress)
+    require_few(pairs, parameters.blocks)
     document = _document(pairs, group, known, folder, progress)
+    document["statistics"] = _statistics(document, pairs, group, known, parameters.blocks)
     with whole(output) as part:
         part.write_text(json.dumps(document, indent=1), encoding="utf-8")
     with whole(table) as part:
@@ -121,7 +124,6 @@ def _document(
         raise DataError(listing(mistakes))
     document = {
         **total.as_dict(names),
-        "statistics": statistics_of(np.array([entry["confusion"] for entry in entries]), group, names),
         "images": entries,
         "confusion": total.counts.tolist(),
         "palette": known.truth.colors,
@@ -131,6 +133,28 @@ def _document(
     for item, value in zip(document["classes"], known.truth.values, strict=True):
         item["value"] = value
     return document
+
+
+def _statistics(
+    document: dict[str, Any],
+    pairs: list[Pair],
+    group: list[str] | None,
+    known: _Predicted,
+    side: int | None,
+) -> dict[str, Any]:
+    """Return both averages with their intervals, over blocks of a side where one is given."""
+    blocks = (
+        None
+        if side is None
+        else np.concatenate(
+            [
+                block_counts(pair, side, truth=known.truth, masks=known.masks, reading=known.reading)
+                for pair in pairs
+            ]
+        )
+    )
+    counts = np.array([entry["confusion"] for entry in document["images"]])
+    return statistics_of(counts, group, known.truth.names, blocks)
 
 
 def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:

@@ -104,3 +104,9 @@ class EvaluateParameters(Section):
         "regular expression; images whose names give the same match (or first group) are one unit of the intervals "
         "[auto: as prepared]",
     )
+    blocks: int | None = setting(
+        None,
+        "side of square blocks, in pixels, that are the units of the intervals where one to three large images are all "
+        "there is",
+        ge=8,
+    )

@@ -7,7 +7,7 @@ import pytest
 from patchseg import cli
 from patchseg.parameters import Parameters
 
-HEAVY = {"torch", "numpy", "h5py", "pydantic", "skimage", "tifffile", "PIL", "tqdm", "tensorboard"}
+HEAVY = {"torch", "numpy", "h5py", "pydantic", "skimage", "scipy", "tifffile", "PIL", "tqdm", "tensorboard"}
 SECTIONS = {
     "synth": ["synth"],
     "import": ["data"],
@@ -15,6 +15,7 @@ SECTIONS = {
     "train": ["train", "model"],
     "infer": ["infer"],
     "evaluate": ["data", "evaluate"],
+    "compare": ["data"],
 }
 
 
@@ -41,7 +42,8 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
     start = lines.index("Commands, in the order of the work:")
     listed = [line.split()[0] for line in lines[start + 1 :] if line.strip()]
     assert listed == [
-        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "report", "parameters",
+        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "compare", "report",
+        "parameters",
     ]  # fmt: skip
 
 
@@ -107,6 +109,7 @@ def test_the_state_of_a_switch_is_told_as_yes_or_no(run):
         ("infer", "-m", "--checkpoint"),
         ("infer", "-o", "--output"),
         ("evaluate", "-o", "--output"),
+        ("compare", "-o", "--output"),
         ("report", "-o", "--output"),
     ],
 )
