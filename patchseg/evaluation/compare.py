@@ -72,9 +72,9 @@ def compare(
     progress = progress or Progress()
     if output is not None:
         refuse_existing([Path(output)], overwrite=overwrite)
-    read = [_side(Path(path), truth, data, progress) for path in (a, b)]
-    _require_alike(*read)
-    document = _document(*read, parameters.group, progress)
+    first, second = (_side(Path(path), truth, data, progress) for path in (a, b))
+    _require_alike(first, second)
+    document = _document(first, second, parameters.group, progress)
     if output is not None:
         with whole(Path(output)) as part:
             part.write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -124,12 +124,13 @@ def _document(a: _Side, b: _Side, pattern: str | None, progress: Progress) -> di
     names = list(a.images)
     entries = [[side.images[name] for name in names] for side in (a, b)]
     counts = [np.array([entry["confusion"] for entry in its], np.int64) for its in entries]
-    labels = groups_by_pattern(names, pattern, None, progress) or groups_in(entries[0]) or names
+    recorded = groups_in(entries[0]) or groups_in(entries[1])
+    labels = groups_by_pattern(names, pattern, None, progress) or recorded or names
     groups = labels if len(set(labels)) < len(labels) else None
-    rows = [margins(each) for each in counts]
-    each = [scores(row) for row in rows]
+    rows_a, rows_b = (margins(each) for each in counts)
+    scores_a, scores_b = scores(rows_a), scores(rows_b)
     classes, units = len(a.classes), len(set(labels))
-    changes = _changes(names, groups, each[0], each[1])
+    changes = _changes(names, groups, scores_a, scores_b)
     document = {
         "a": str(a.path),
         "b": str(b.path),
@@ -140,8 +141,8 @@ def _document(a: _Side, b: _Side, pattern: str | None, progress: Progress) -> di
         "better": sum((change["difference"] or 0) > 0 for change in changes),
         "worse": sum((change["difference"] or 0) < 0 for change in changes),
         "equal": sum(change["difference"] == 0 for change in changes),
-        "pooled": named(_pooled(*rows, labels), classes),
-        "images": named(_over_images(*each, labels), classes),
+        "pooled": named(_pooled(rows_a, rows_b, labels), classes),
+        "images": named(_over_images(scores_a, scores_b, labels), classes),
         "changes": changes,
     }
     return {"verdict": verdict(document), **document}
@@ -179,7 +180,9 @@ def _pooled(a: Margins, b: Margins, labels: Sequence[str]) -> list[dict[str, Any
     def difference(sums: NDArray[Any]) -> Values:
         return scores(sums[:, 1], among[1]) - scores(sums[:, 0], among[0])
 
-    intervals = jackknife(pairs, difference, present=presence(occurring(pairs).any(axis=1)), bounds=_BOUNDS)
+    classes = occurring(pairs)  # (units, 2, K)
+    present = presence(classes[:, 0] | classes[:, 1])
+    intervals = jackknife(pairs, difference, present=present, bounds=_BOUNDS)
     total = pairs.sum(axis=0)
     values = scores(total[:1])[0], scores(total[1:])[0]
     return _told(values, intervals, exchange_test(pairs, scores))

@@ -4,9 +4,10 @@ Small arrays flow in, a row an independent unit (an image, or a group of images 
 p-values flow out. A score is a function of the sum of rows, so that one way serves both averages: pooled pixels, whose
 rows are counts, and means over images, whose rows are (sum of scores, number of scores).
 
-**Why no bootstrap.** Drawing n of n images again and again gives intervals that are too narrow for few of them: of those
-that call themselves 95 %, 88 to 93 % held the truth at 10 images and 92 to 94 % at 30 (docs/results.md, "Coverage of the
-intervals"), because the spread among n is taken as known and not as estimated. The t quantile makes up for just that.
+**Why no bootstrap.** Drawing n of n images again and again takes the spread among n for that of all images, so its
+intervals are too narrow for few: of those that call themselves 95 %, 83 to 89 % held the truth at 10 images and 90 to 93 % at
+30, where those made here held it in 87 to 93 % and in 91 to 95 % (docs/results.md, "Coverage of the intervals"; which of these
+it is depends on how skewed the scores are). The t quantile makes up for just that.
 """
 
 from collections.abc import Callable, Iterator

@@ -104,6 +104,14 @@ def test_tile_overlap_and_blend_are_followed(tmp_path, work, make, images, naive
     assert np.abs(read(tmp_path / "masks/probabilities/a.tif").transpose(2, 0, 1) - expected).max() > 0.01
 
 
+def test_which_images_belonged_together_is_recorded_for_evaluate(tmp_path, work, make, images):
+    checkpoint = make()
+    checkpoint.parameters["prepare.group"] = {"value": r"patient\d", "source": "flag"}
+    work("in/c.npy", checkpoint=checkpoint)
+    record = json.loads((tmp_path / "masks/parameters.effective.json").read_text(encoding="utf-8"))
+    assert record["prepare.group"]["value"] == r"patient\d"
+
+
 def test_containers_of_images_and_masks_make_no_difference(tmp_path, work, make):
     pixels = noise(70, 52)
     Image.fromarray(pixels).save(tmp_path / "a.png")

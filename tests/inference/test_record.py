@@ -6,7 +6,7 @@ import time
 import pytest
 
 from patchseg.errors import UsageError
-from patchseg.inference.record import AT_ONCE, STAGES, begin, begun, note
+from patchseg.inference.record import AT_ONCE, GROUP, STAGES, begin, begun, note
 from patchseg.patches.pairs import RECORD
 from patchseg.progress import Progress
 
@@ -80,6 +80,11 @@ def test_other_settings_are_refused_and_the_first_difference_is_named(masks, bef
 def test_what_leaves_masks_as_they_are_may_differ(masks, now):
     masks()
     assert masks(**now) is True
+
+
+def test_masks_of_before_groups_were_recorded_may_stay(masks):
+    masks()
+    assert masks(record=recorded() | {GROUP: {"value": "patient", "source": "best.pt"}}) is True
 
 
 def test_another_machine_is_told(masks, hear):
