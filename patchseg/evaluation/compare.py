@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError, UsageError, listing
-from patchseg.evaluation.averages import Margins, margins, named, note, occurring, presence, scores, summed
+from patchseg.evaluation.averages import (
+    Margins,
+    margins,
+    named,
+    note,
+    occurring,
+    presence,
+    scores,
+    summed,
+    sums_of,
+)
 from patchseg.evaluation.evaluate import evaluate
 from patchseg.evaluation.report import read_scores
 from patchseg.evaluation.statistics import Interval, Values, exchange_test, jackknife, ratio
@@ -130,6 +140,8 @@ def _document(a: _Side, b: _Side, pattern: str | None, progress: Progress) -> di
     rows_a, rows_b = (margins(each) for each in counts)
     scores_a, scores_b = scores(rows_a), scores(rows_b)
     classes, units = len(a.classes), len(set(labels))
+    pixels = _pooled(rows_a, rows_b, labels)
+    lone = [name for name, one in zip(a.classes, pixels[3:], strict=False) if one["units"] == 1]
     changes = _changes(names, groups, scores_a, scores_b)
     document = {
         "a": str(a.path),
@@ -137,20 +149,22 @@ def _document(a: _Side, b: _Side, pattern: str | None, progress: Progress) -> di
         "classes": a.classes,
         "unit": "image" if groups is None else "group",
         "units": units,
-        "note": _note(groups, units, names, *counts),
+        "note": _note(groups, units, lone, names, *counts),
         "better": sum((change["difference"] or 0) > 0 for change in changes),
         "worse": sum((change["difference"] or 0) < 0 for change in changes),
         "equal": sum(change["difference"] == 0 for change in changes),
-        "pooled": named(_pooled(rows_a, rows_b, labels), classes),
+        "pooled": named(pixels, classes),
         "images": named(_over_images(scores_a, scores_b, labels), classes),
         "changes": changes,
     }
     return {"verdict": verdict(document), **document}
 
 
-def _note(groups: list[str] | None, units: int, names: list[str], *counts: NDArray[np.int64]) -> str:
+def _note(
+    groups: list[str] | None, units: int, lone: list[str], names: list[str], *counts: NDArray[np.int64]
+) -> str:
     """Say what the intervals rest on, and where the two were not held against the same pixels."""
-    told = note("image" if groups is None else "group", units, len(names))
+    told = note("image" if groups is None else "group", units, len(names), lone)
     true = [each.sum(axis=2) for each in counts]
     other = [
         name for name, first, second in zip(names, *true, strict=True) if not np.array_equal(first, second)
@@ -191,10 +205,7 @@ def _pooled(a: Margins, b: Margins, labels: Sequence[str]) -> list[dict[str, Any
 def _over_images(a: Values, b: Values, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Return the differences of means over the images in which both are defined: t intervals, p by flipping signs."""
     both = ~np.isnan(a) & ~np.isnan(b)
-    parts = np.stack(
-        [[np.where(both, x, 0), both] for x in (a, b)], axis=1
-    )  # (2: sum and number, 2: A and B, n, S)
-    pairs = summed(parts.transpose(2, 1, 0, 3).astype(np.float64), labels)  # (units, 2, 2, S)
+    pairs = np.stack([sums_of(np.where(both, x, np.nan), labels) for x in (a, b)], axis=1)  # (units, 2, 2, S)
 
     def difference(sums: NDArray[Any]) -> Values:
         return ratio(sums[:, 1]) - ratio(sums[:, 0])

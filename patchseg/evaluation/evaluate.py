@@ -143,16 +143,13 @@ def _statistics(
     side: int | None,
 ) -> dict[str, Any]:
     """Return both averages with their intervals, over blocks of a side where one is given."""
-    blocks = (
-        None
-        if side is None
-        else np.concatenate(
-            [
-                block_counts(pair, side, truth=known.truth, masks=known.masks, reading=known.reading)
-                for pair in pairs
-            ]
-        )
-    )
+    blocks = None
+    if side is not None:
+        squares = [
+            block_counts(pair, side, truth=known.truth, masks=known.masks, reading=known.reading)
+            for pair in pairs
+        ]
+        blocks = np.concatenate(squares)
     counts = np.array([entry["confusion"] for entry in document["images"]])
     return statistics_of(counts, group, known.truth.names, blocks)
 

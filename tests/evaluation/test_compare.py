@@ -180,6 +180,20 @@ def test_another_truth_is_noticed(folders):
     )
 
 
+def test_a_class_in_one_image_has_no_interval_and_the_note_says_so(folders):
+    for name in "ab":
+        Image.fromarray(truth_of() * 0).save(folders / name / "im_1.png")
+        for number in range(2, IMAGES + 1):
+            Image.fromarray(truth_of() * 0 + (number == 3)).save(folders / name / f"im_{number}.png")
+    for number in range(1, IMAGES + 1):
+        Image.fromarray(truth_of() * 0 + (number == 3)).save(folders / "truth" / f"im_{number}.png")
+    document = compared(folders)
+    assert document["pooled"]["iou"][1]["low"] is None
+    assert document["note"].endswith(
+        "; line is in one image only, which leaves it, and mean IoU, without one"
+    )
+
+
 # What cannot be compared
 
 
