@@ -2,6 +2,7 @@
 
 Every verb of the command line is a function here: `synth`, `import_annotations`, `check`, `prepare`, `augment`, `train`, `infer`,
 `evaluate`, `compare`, `report`, `demo`.
+`evaluate`, `audit`, `report`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -35,8 +36,10 @@ _HOME = {
     "evaluate": "patchseg.evaluation.evaluate",
     "compare": "patchseg.evaluation.compare",
     "report": "patchseg.evaluation.report",
+    "audit": "patchseg.studies.audit",
     "demo": "patchseg.demo",
     "load": "patchseg.loading",
+    "AuditParameters": "patchseg.parameters",
     "AugmentParameters": "patchseg.parameters",
     "DataParameters": "patchseg.parameters",
     "PrepareParameters": "patchseg.parameters",
@@ -50,6 +53,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AuditParameters",
     "AugmentParameters",
     "DataParameters",
     "EvaluateParameters",
@@ -61,6 +65,7 @@ __all__ = [
     "SynthParameters",
     "TrainParameters",
     "__version__",
+    "audit",
     "augment",
     "check",
     "compare",
@@ -88,6 +93,7 @@ if TYPE_CHECKING:
     from patchseg.inference.predict import engine_of, predict, predict_rows
     from patchseg.loading import load
     from patchseg.parameters import (
+        AuditParameters,
         AugmentParameters,
         DataParameters,
         EvaluateParameters,
@@ -101,6 +107,7 @@ if TYPE_CHECKING:
     from patchseg.patches.drawings import import_annotations
     from patchseg.patches.prepare import prepare
     from patchseg.progress import Progress
+    from patchseg.studies.audit import audit
     from patchseg.synth import synth
     from patchseg.training.sheet import augment
     from patchseg.training.train import train

@@ -29,6 +29,7 @@ VERBS = {
     "infer": "Segment whole images by overlapping tiles.",
     "evaluate": "Score masks against the truth.",
     "compare": "Tell whether one result is better than another.",
+    "audit": "Find likely errors in the given masks.",
     "report": "Write scores and training as one HTML page.",
     "parameters": "Show the effective parameters.",
 }

@@ -39,10 +39,11 @@ from patchseg.parameters.masks import (
     Symmetries,
     Window,
 )
+from patchseg.parameters.studies import AuditParameters
 from patchseg.section import Section
 
 __all__ = [
-    "AugmentParameters", "Blend", "Class", "ClassParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format",
+    "AuditParameters", "AugmentParameters", "Blend", "Class", "ClassParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format",
     "InferParameters", "Keep", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer", "Parameters",
     "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "Symmetries", "SynthParameters", "TrainParameters", "Window", "effective",
 ]  # fmt: skip
@@ -58,6 +59,7 @@ class Parameters(Section):
     train: TrainParameters = TrainParameters()
     infer: InferParameters = InferParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
+    audit: AuditParameters = AuditParameters()
     synth: SynthParameters = SynthParameters()
 
     def sections(self) -> list[Section]:

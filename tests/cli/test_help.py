@@ -16,6 +16,7 @@ SECTIONS = {
     "infer": ["infer"],
     "evaluate": ["data", "evaluate"],
     "compare": ["data"],
+    "audit": ["data", "audit"],
 }
 
 
@@ -44,6 +45,7 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
     assert listed == [
         "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "compare", "report",
         "parameters",
+        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "audit", "report", "parameters",
     ]  # fmt: skip
 
 
