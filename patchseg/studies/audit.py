@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from patchseg.errors import DataError, listing
@@ -18,8 +19,8 @@ from patchseg.progress import Progress
 from patchseg.studies.cases import Case, find_cases, masks_of, truth_of
 from patchseg.studies.disagreement import Trio, Typical
 from patchseg.studies.gallery import gallery
-from patchseg.studies.shift import Shift, find_shift
-from patchseg.studies.suspects import Suspect, suspects_of
+from patchseg.studies.shift import Fit, find_fit
+from patchseg.studies.suspects import Suspect, Usual, suspects_of
 
 _COLUMNS = ["rank", "image", "kind", "given", "predicted", "top", "left", "height", "width", "pixels", "confidence", "score", "note"]  # fmt: skip
 
@@ -77,40 +78,37 @@ def audit(
 
 def _all_suspects(cases: list[Case], tolerance: int, progress: Progress) -> list[Suspect]:
     """Read all images twice, to know first what is usual, then what is not; return the suspects, the likeliest first."""
-    typical = Typical(len(cases[0].known.truth))
+    typical, fits = Typical(len(cases[0].known.truth)), dict[str, Fit]()
 
-    def learn(case: Case, trio: Trio) -> Shift | None:
+    def learn(case: Case, trio: Trio) -> None:
         typical.add(trio)
-        return find_shift(trio.given, trio.predicted, trio.shape)
+        fits[case.pair.name] = find_fit(trio.given, trio.predicted, trio.shape)
 
-    shifts = dict(
-        zip([case.pair.name for case in cases], _each(cases, learn, "reading", progress), strict=True)
-    )
-    usual = typical.certainty
+    _each(cases, learn, "reading", progress)
+    usual, found = Usual(typical.certainty, median(fit.dice for fit in fits.values())), list[Suspect]()
 
-    def judge(case: Case, trio: Trio) -> list[Suspect]:
+    def judge(case: Case, trio: Trio) -> None:
         name = case.pair.name
-        return suspects_of(name, trio, shifts[name], typical=usual, tolerance=tolerance)
+        found.extend(suspects_of(name, trio, fits[name], usual=usual, tolerance=tolerance))
 
-    found = [suspect for each in _each(cases, judge, "comparing", progress) for suspect in each]
+    _each(cases, judge, "comparing", progress)
     return sorted(found, key=lambda suspect: (-suspect.score, suspect.image, suspect.box))
 
 
-def _each(cases: list[Case], do: Callable[[Case, Trio], Any], label: str, progress: Progress) -> list[Any]:
+def _each(cases: list[Case], do: Callable[[Case, Trio], None], label: str, progress: Progress) -> None:
     """Do something with the open layers of each image; what is wrong with any is told for all."""
-    results, mistakes = [], []
+    mistakes = []
     progress.start(label, len(cases))
     for case in cases:
         try:
             with case.open() as trio:
-                results.append(do(case, trio))
+                do(case, trio)
         except DataError as error:
             mistakes.append(str(error))
         progress.step()
     progress.stop()
     if mistakes:
         raise DataError(listing(mistakes))
-    return results
 
 
 def _entry(rank: int, suspect: Suspect, case: Case, folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ For every shift up to `REACH` rows and columns it is counted how many pixels of 
 are correlations, which sums of spectra give exactly for all shifts at once, tile by tile.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -25,20 +26,32 @@ Indices = NDArray[np.uint8]
 Read = Callable[[Box], Indices]
 
 
-class Shift(NamedTuple):
+class Fit(NamedTuple):
     """How a given mask lies against a predicted one.
 
     Attributes:
-        down: Rows by which it lies too far down.
+        down: Rows by which it lies too far down, if it is shifted.
         right: Columns by which it lies too far to the right.
-        dice: Score of the classes but the first where it is.
-        moved: The same score once it is moved back.
+        dice: Score of all pixels of classes but the first where it is; 1 where there are none.
+        moved: The same once it is moved back.
+        gained: Pixels of equal class that there are more then.
     """
 
     down: int
     right: int
     dice: float
     moved: float
+    gained: int
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the shift explains enough of what differs to be one, not only how one draws."""
+        return (
+            math.hypot(self.down, self.right) >= _LEAST
+            and 1 - self.moved <= _FEWER * (1 - self.dice)
+            and self.moved - self.dice >= _GAIN
+            and self.gained >= _PIXELS
+        )
 
 
 class Counts(NamedTuple):
@@ -50,12 +63,13 @@ class Counts(NamedTuple):
 
     @property
     def dice(self) -> NDArray[np.float64]:
-        """The Dice score at each shift; 0 where there is nothing."""
-        return np.asarray(2 * self.both / np.maximum(self.given + self.predicted, 1))
+        """The Dice score at each shift; 1 where neither mask has a class."""
+        held = self.given + self.predicted
+        return np.where(held > 0, 2 * self.both / np.maximum(held, 1), 1)
 
 
-def find_shift(given: Read, predicted: Read, shape: tuple[int, int]) -> Shift | None:
-    """Return the shift of the given mask that explains most of its disagreement, or None where none explains enough.
+def find_fit(given: Read, predicted: Read, shape: tuple[int, int]) -> Fit:
+    """Return how two masks fit, and the shift of the given one with which they fit best.
 
     Classes but the first count, which is taken for the background.
 
@@ -65,21 +79,15 @@ def find_shift(given: Read, predicted: Read, shape: tuple[int, int]) -> Shift | 
         shape: Rows and columns of both.
     """
     counts = count_shifts(given, predicted, shape)
-    dice = counts.dice
-    # A shift that leaves little to compare would be judged by chance.
-    compared = counts.given + counts.predicted
-    dice = np.where(compared >= compared[REACH, REACH] / 2, dice, 0)
-    row, column = np.unravel_index(int(dice.argmax()), dice.shape)
-    found = Shift(int(row) - REACH, int(column) - REACH, float(dice[REACH, REACH]), float(dice[row, column]))
-    more = counts.both[row, column] - counts.both[REACH, REACH]
-    left, before = 1 - found.moved, 1 - found.dice
-    is_one = (
-        np.hypot(found.down, found.right) >= _LEAST
-        and left <= _FEWER * before
-        and found.moved - found.dice >= _GAIN
-        and more >= _PIXELS
+    dice, compared = counts.dice, counts.given + counts.predicted
+    # A shift that leaves little to compare would be judged by chance; of equals the shortest is meant.
+    scores = np.where(compared >= compared[REACH, REACH] / 2, dice, 0)
+    best = np.argwhere(scores == scores.max()) - REACH
+    down, right = best[np.abs(best).sum(axis=1).argmin()].tolist()
+    there, here = (REACH + down, REACH + right), (REACH, REACH)
+    return Fit(
+        down, right, float(dice[here]), float(dice[there]), int(counts.both[there] - counts.both[here])
     )
-    return found if is_one else None
 
 
 def count_shifts(given: Read, predicted: Read, shape: tuple[int, int]) -> Counts:

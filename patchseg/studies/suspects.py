@@ -13,7 +13,7 @@ import numpy as np
 from patchseg.imaging import Box
 from patchseg.studies.disagreement import BESIDE, SURE, Numbers, Trio, bands
 from patchseg.studies.regions import Region, RegionFinder
-from patchseg.studies.shift import Shift
+from patchseg.studies.shift import Fit
 
 # Every kind of error, and what it means.
 KINDS = {
@@ -22,8 +22,11 @@ KINDS = {
     "swapped class": "the given mask and the prediction have the same object, of different classes",
     "ragged outline": "an object of both goes farther in one of them",
     "shifted mask": "the whole given mask lies beside its image",
+    "wrong mask": "hardly anything of the given mask is where the prediction sees it",
 }
 _SOME = 25  # pixels; a region of so many has half the weight of a large one
+_POOR, _SEVERAL = 0.5, 4  # of the usual fit, and contradictions: then the whole mask is suspect
+_WRONG = "the mask may be of another image, flipped or turned"
 _CERTAINTY, _RELATIVE, _BESIDE = range(3)
 
 
@@ -70,33 +73,52 @@ class Seen(NamedTuple):
     relative: float
 
 
-def suspects_of(
-    image: str, trio: Trio, shift: Shift | None, *, typical: Numbers, tolerance: int
-) -> list[Suspect]:
+class Usual(NamedTuple):
+    """What is usual of a data set.
+
+    Attributes:
+        certainty: How sure predictions of each class are where they agree with the given masks, (K,) float32.
+        dice: How well masks fit, the median over the images.
+    """
+
+    certainty: Numbers
+    dice: float
+
+
+def suspects_of(image: str, trio: Trio, fit: Fit, *, usual: Usual, tolerance: int) -> list[Suspect]:
     """Return what is suspect of one image, in no order.
 
     Args:
         image: Its name.
         trio: Its layers.
-        shift: How the given mask seems shifted.
-        typical: How sure predictions of each class usually are, (K,) float32.
+        fit: How its masks fit.
+        usual: How those of other images do.
         tolerance: Pixels by which outlines may differ.
     """
-    seen = look(trio, typical, tolerance)
-    if shift is None:
-        return [_of_region(image, region, trio.classes) for region in joined(seen.regions, trio.classes)]
-    moved = look(trio.shifted(shift.down, shift.right), typical, tolerance)
-    explained = seen.pixels - moved.pixels
-    whole = Suspect(
-        image, Box(0, 0, *trio.shape), explained, "shifted mask", None, None,
-        seen.certainty / max(seen.pixels, 1), score_of(seen.relative / max(seen.pixels, 1), explained),
-        f"the mask seems shifted by ({shift.down}, {shift.right}) pixels",
+    seen = look(trio, usual.certainty, tolerance)
+    found, poor = joined(seen.regions, trio.classes), _POOR * usual.dice
+    if fit.is_shifted and fit.moved >= poor:
+        moved = look(trio.shifted(fit.down, fit.right), usual.certainty, tolerance)
+        note = f"the mask seems shifted by ({fit.down}, {fit.right}) pixels"
+        # What is wrong besides is looked for with the mask in its place.
+        found = joined(moved.regions, trio.classes)
+        explained = max(0, seen.pixels - moved.pixels)
+        whole = [_of_image(image, trio.shape, seen, kind="shifted mask", pixels=explained, note=note)]
+    elif fit.dice < poor and len(found) >= _SEVERAL:
+        return [_of_image(image, trio.shape, seen, kind="wrong mask", pixels=seen.pixels, note=_WRONG)]
+    else:
+        whole = []
+    return [*whole, *(_of_region(image, region, trio.classes) for region in found)]
+
+
+def _of_image(
+    image: str, shape: tuple[int, int], seen: Seen, *, kind: str, pixels: int, note: str
+) -> Suspect:
+    count = max(seen.pixels, 1)
+    return Suspect(
+        image, Box(0, 0, *shape), pixels, kind, None, None,
+        seen.certainty / count, score_of(seen.relative / count, pixels), note,
     )  # fmt: skip
-    # What it hides besides is looked for with the mask in its place.
-    return [
-        whole,
-        *(_of_region(image, region, trio.classes) for region in joined(moved.regions, trio.classes)),
-    ]
 
 
 def look(trio: Trio, typical: Numbers, tolerance: int) -> Seen:
