@@ -54,7 +54,7 @@ def told(document: dict[str, Any], folder: Path) -> str:
     suspects, images = document["suspects"], counted(document["images"], "image")
     if not suspects:
         return f"{images}: the predictions contradict the given masks nowhere"
-    lines = [_line("#", "image", "kind", "given", "predicted", "row, column", "score")]
+    lines = [_line("#", "image", "kind", f"{'given':<11} predicted", "row, column", "score")]
     lines += [_line(*_cells(suspect)) for suspect in suspects[:_SHOWN]]
     if len(suspects) > _SHOWN:
         lines.append(f"... and {len(suspects) - _SHOWN} more")
@@ -70,16 +70,17 @@ def told(document: dict[str, Any], folder: Path) -> str:
 def _cells(suspect: dict[str, Any]) -> tuple[str, ...]:
     """Return what the columns say of a suspect."""
     top, left, *_ = suspect["box"]
-    given, predicted = suspect["given"], suspect["predicted"]
     place = f"{top}, {left}"
-    if given is None:
-        given, predicted, place = "all", "", "everywhere"
+    if suspect["given"] is not None:
+        classes = f"{suspect['given'][:11]:<11} {suspect['predicted'][:11]}"
+    else:
+        classes, place = "", "everywhere"
+    if suspect["shift"]:
+        classes = "by ({}, {}) pixels".format(*suspect["shift"])
     # Of a path the end says which image it is.
     name = suspect["image"] if len(suspect["image"]) <= 15 else f"...{suspect['image'][-12:]}"
-    return (
-        str(suspect["rank"]), name, suspect["kind"], given[:11], predicted[:11], place, f"{suspect['score']:.2f}"
-    )  # fmt: skip
+    return str(suspect["rank"]), name, suspect["kind"], classes, place, f"{suspect['score']:.2f}"
 
 
 def _line(*cells: str) -> str:
-    return "{:>4} {:<15} {:<14} {:<11} {:<11} {:>12} {:>6}".format(*cells)
+    return "{:>4} {:<15} {:<14} {:<23} {:>12} {:>6}".format(*cells)

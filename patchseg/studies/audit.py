@@ -126,6 +126,7 @@ def _entry(rank: int, suspect: Suspect, case: Case, folder: Path) -> dict[str, A
         "predicted": predicted,
         "confidence": round(suspect.confidence, 4),
         "score": round(suspect.score, 4),
+        "shift": suspect.shift,
         "note": suspect.note,
         **{key: file and _relative(file, folder) for key, file in files.items()},
     }

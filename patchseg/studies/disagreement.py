@@ -16,7 +16,7 @@ from patchseg.labels.classes import IGNORE
 from patchseg.studies.shift import Read, padded
 
 SURE = 0.5  # of what is usual where both agree; less sure, a prediction contradicts nothing
-_BAND = 2**20  # pixels compared at a time
+_BAND = 2**21  # numbers of what is sure that are read at a time
 BESIDE = 2  # pixels beyond the tolerance in which a region still touches what it may be a part of
 
 Indices = NDArray[np.uint8]
@@ -52,6 +52,12 @@ class Trio(NamedTuple):
         moved = box._replace(top=box.top + self.shift[0], left=box.left + self.shift[1])
         return padded(self.given, moved, self.shape), self.predicted(box)
 
+    def boxes(self) -> Iterator[Box]:
+        """Yield boxes as wide as the image, from top to bottom, that take little memory."""
+        height, width = self.shape
+        rows = max(1, _BAND // (width * self.opinion.shape[2]))
+        return (Box(top, 0, min(rows, height - top), width) for top in range(0, height, rows))
+
 
 class Band(NamedTuple):
     """What some rows hold.
@@ -76,12 +82,12 @@ class Band(NamedTuple):
     @property
     def counts(self) -> Places:
         """Where neither is ignored."""
-        return (self.given != IGNORE) & (self.predicted != IGNORE)
+        return np.asarray((self.given != IGNORE) & (self.predicted != IGNORE))
 
     @property
     def differs(self) -> Places:
         """Where the two have different classes."""
-        return self.counts & (self.given != self.predicted)
+        return np.asarray(self.counts & (self.given != self.predicted))
 
 
 def bands(trio: Trio, tolerance: int) -> Iterator[Band]:
@@ -91,12 +97,10 @@ def bands(trio: Trio, tolerance: int) -> Iterator[Band]:
         trio: The layers.
         tolerance: Pixels by which outlines may differ.
     """
-    height, width = trio.shape
-    rows, margin = max(1, _BAND // width), tolerance + BESIDE
-    for top in range(0, height, rows):
-        box = Box(top, 0, min(rows, height - top), width)
-        wide = Box(top - margin, 0, box.height + 2 * margin, width).clip(height, width)
-        inside = slice(top - wide.top, top - wide.top + box.height)
+    margin = tolerance + BESIDE
+    for box in trio.boxes():
+        wide = box.grown(margin).clip(*trio.shape)
+        inside = slice(box.top - wide.top, box.bottom - wide.top)
         given, predicted = trio.read(wide)
         tolerated = outlined(given, predicted, tolerance)
         beside = adjoined(given, predicted, margin)
@@ -131,7 +135,7 @@ def adjoined(given: Indices, predicted: Indices, reach: int) -> Places:
     """
     here, there = _has_near(given, predicted, reach)
     differs = (given != predicted) & (given != IGNORE) & (predicted != IGNORE)
-    return differs & (here | (predicted == 0)) & (there | (given == 0))
+    return np.asarray(differs & (here | (predicted == 0)) & (there | (given == 0)))
 
 
 def _has_near(given: Indices, predicted: Indices, reach: int) -> tuple[Places, Places]:
@@ -203,10 +207,7 @@ class Typical:
 
     def add(self, trio: Trio) -> None:
         """Count one image, band by band."""
-        height, width = trio.shape
-        rows = max(1, _BAND // width)
-        for top in range(0, height, rows):
-            box = Box(top, 0, min(rows, height - top), width)
+        for box in trio.boxes():
             given, predicted = trio.read(box)
             agrees = (given == predicted) & (given != IGNORE)
             certainty = sureness(trio.opinion.read(box), given, predicted)[agrees]

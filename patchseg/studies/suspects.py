@@ -26,7 +26,6 @@ KINDS = {
 }
 _SOME = 25  # pixels; a region of so many has half the weight of a large one
 _POOR, _SEVERAL = 0.5, 4  # of the usual fit, and contradictions: then the whole mask is suspect
-_WRONG = "the mask may be of another image, flipped or turned"
 _CERTAINTY, _RELATIVE, _BESIDE = range(3)
 
 
@@ -43,7 +42,7 @@ class Suspect:
         predicted: Likewise of the prediction.
         confidence: Mean certainty there, by how much the predicted class is likelier than the given one.
         score: From 0 to 1: how sure the prediction is by the standards of its class, less for few pixels.
-        note: A sentence for people, where there is more to say.
+        shift: Of a shifted mask, by how many rows and columns it lies too far down and to the right.
     """
 
     image: str
@@ -54,7 +53,14 @@ class Suspect:
     predicted: int | None
     confidence: float
     score: float
-    note: str = ""
+    shift: tuple[int, int] | None = None
+
+    @property
+    def note(self) -> str:
+        """What there is to say besides, where there is something."""
+        if self.shift is not None:
+            return "the mask seems shifted by ({}, {}) pixels (rows, columns)".format(*self.shift)
+        return "the mask may be of another image, flipped or turned" if self.kind == "wrong mask" else ""
 
 
 class Seen(NamedTuple):
@@ -97,27 +103,30 @@ def suspects_of(image: str, trio: Trio, fit: Fit, *, usual: Usual, tolerance: in
     """
     seen = look(trio, usual.certainty, tolerance)
     found, poor = joined(seen.regions, trio.classes), _POOR * usual.dice
+    whole = []
     if fit.is_shifted and fit.moved >= poor:
-        moved = look(trio.shifted(fit.down, fit.right), usual.certainty, tolerance)
-        note = f"the mask seems shifted by ({fit.down}, {fit.right}) pixels"
+        shift = fit.down, fit.right
+        moved = look(trio.shifted(*shift), usual.certainty, tolerance)
+        whole = [_of_image(image, trio.shape, seen, max(0, seen.pixels - moved.pixels), shift=shift)]
         # What is wrong besides is looked for with the mask in its place.
         found = joined(moved.regions, trio.classes)
-        explained = max(0, seen.pixels - moved.pixels)
-        whole = [_of_image(image, trio.shape, seen, kind="shifted mask", pixels=explained, note=note)]
     elif fit.dice < poor and len(found) >= _SEVERAL:
-        return [_of_image(image, trio.shape, seen, kind="wrong mask", pixels=seen.pixels, note=_WRONG)]
-    else:
-        whole = []
-    return [*whole, *(_of_region(image, region, trio.classes) for region in found)]
+        return [_of_image(image, trio.shape, seen, seen.pixels)]
+    return whole + [_of_region(image, region, trio.classes) for region in found]
 
 
 def _of_image(
-    image: str, shape: tuple[int, int], seen: Seen, *, kind: str, pixels: int, note: str
+    image: str,
+    shape: tuple[int, int],
+    seen: Seen,
+    pixels: int,
+    *,
+    shift: tuple[int, int] | None = None,
 ) -> Suspect:
     count = max(seen.pixels, 1)
     return Suspect(
-        image, Box(0, 0, *shape), pixels, kind, None, None,
-        seen.certainty / count, score_of(seen.relative / count, pixels), note,
+        image, Box(0, 0, *shape), pixels, "wrong mask" if shift is None else "shifted mask", None, None,
+        seen.certainty / count, score_of(seen.relative / count, pixels), shift,
     )  # fmt: skip
 
 
@@ -163,11 +172,11 @@ def joined(regions: list[Region], classes: int) -> list[Region]:
     for number in sorted(range(len(whole)), key=lambda number: (-_strength(whole[number]), number)):
         if number in taken:
             continue
+        # All that are stronger have been taken before.
         others = [
             other
             for other in sorted(near[number] - taken - {number})
-            if _strength(whole[other]) <= _strength(whole[number])
-            and _alike(whole[other].code, whole[number].code, classes)
+            if _alike(whole[other].code, whole[number].code, classes)
         ]
         taken |= {number, *others}
         found.append(_together([whole[number], *(whole[other] for other in others)]))

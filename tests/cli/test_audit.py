@@ -60,14 +60,14 @@ def test_json_is_what_is_written(audited, run):
 def test_many_suspects_with_long_names_fit_the_terminal():
     one = {
         "rank": 1, "image": "plates/2024/b-row/0001_channel", "kind": "shifted mask", "given": None, "predicted": None,
-        "box": [0, 0, 9, 9], "score": 0.9,
+        "box": [0, 0, 9, 9], "score": 0.9, "shift": [-32, -32],
     }  # fmt: skip
     other = one | {
-        "kind": "missing object", "given": "a" * 40, "predicted": "b" * 40, "box": [19999, 19999, 9, 9], "score": 0.1
+        "kind": "missing object", "given": "a" * 40, "predicted": "b" * 40, "box": [19999, 19999, 9, 9], "score": 0.1, "shift": None
     }  # fmt: skip
     lines = told({"suspects": [one] + [other] * 29, "found": 31, "images": 3}, Path("audit")).splitlines()
     assert len(lines) == 1 + 20 + 1 + 1 + 2
-    assert lines[1] == "   1 ...0001_channel shifted mask   all                       everywhere   0.90"
+    assert lines[1] == "   1 ...0001_channel shifted mask   by (-32, -32) pixels      everywhere   0.90"
     assert lines[21] == "... and 10 more"
     assert "look at the first in audit" in lines[-2]
     assert max(map(len, lines)) <= 80

@@ -98,7 +98,7 @@ def test_bands_hold_what_the_whole_does(shift, monkeypatch):
     opinion = generator.random((40, 7, 3)).astype(np.float16)
     layers = trio(given, predicted, opinion).shifted(*shift)
     (whole,) = bands(layers, 2)
-    monkeypatch.setattr(module, "_BAND", 3 * 7)
+    monkeypatch.setattr(module, "_BAND", 3 * 7 * 3)
     pieces = list(bands(layers, 2))
     assert len(pieces) == 14
     for name in ("given", "predicted", "certainty", "tolerated", "beside", "differs"):

@@ -64,10 +64,10 @@ def test_a_region_that_two_arms_join_late_is_one():
     assert (region.box, region.pixels) == (Box(0, 0, 3, 5), 9 + 2)
 
 
-@pytest.mark.parametrize(("gap", "near"), [(1, True), (CELL, True), (2 * CELL, False)])
-def test_regions_of_neighbouring_cells_are_near(gap, near):
+@pytest.mark.parametrize(("distance", "near"), [(2, True), (CELL, True), (2 * CELL + 1, False)])
+def test_regions_of_neighbouring_cells_are_near(distance, near):
     codes = np.zeros((1, 40), np.uint16)
-    codes[0, CELL - 1], codes[0, CELL - 1 + 1 + gap] = 1, 2
+    codes[0, CELL - 1], codes[0, CELL - 1 + distance] = 1, 2
     one, two = found(codes)
     assert (one.near, two.near) == (({1}, {0}) if near else (set(), set()))
 

@@ -131,9 +131,10 @@ def test_a_shifted_mask_is_one_suspect_and_what_it_hides_another():
     given[6:, :-4] = mask[:-6, 4:]
     whole, *rest = audited(given, mask)
     assert (whole.kind, whole.box, whole.note) == (
-        "shifted mask", Box(0, 0, 200, 150), "the mask seems shifted by (6, -4) pixels",
+        "shifted mask", Box(0, 0, 200, 150), "the mask seems shifted by (6, -4) pixels (rows, columns)",
     )  # fmt: skip
     assert rest == []
+    assert whole.shift == (6, -4)
     assert (whole.given, whole.predicted) == (None, None)
     predicted = mask.copy()
     free = np.zeros_like(mask)
