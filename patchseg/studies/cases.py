@@ -84,13 +84,12 @@ class Case:
 
     def open_picture(self) -> ImageSource | None:
         """Open the image, or None where it is no longer there or has become another one."""
-        assert self.pair.mask is not None
         if self.picture is None:
             return None
+        with open_raw(self.pair.image, self.known.reading) as mask:
+            shape = mask.shape[:2]
         try:
             source = open_image(self.picture, self.reading)
-            with open_raw(self.pair.image, self.known.reading) as mask:
-                shape = mask.shape[:2]
         except DataError:
             return None
         if source.shape[:2] == shape:
@@ -102,23 +101,20 @@ class Case:
 def masks_of(predicted: Path) -> Path:
     """Return the folder of the masks: that of a cross-validation lies inside."""
     inside = predicted / "masks"
-    return inside if (inside / RECORD).exists() and not (predicted / RECORD).exists() else predicted
+    return inside if (inside / RECORD).exists() else predicted
 
 
 def truth_of(predicted: Path, truth: Path | str | None) -> Path:
-    """Return the given masks: those named, else those that the records of a cross-validation name.
+    """Return the given masks: those named, else those that a cross-validation has painted or copied, or that its record names.
 
     Raises:
         UsageError: Nothing names them.
     """
     if truth is not None:
         return Path(truth)
-    records = [
-        predicted / RECORD,
-        predicted / "masks" / RECORD,
-        *sorted(predicted.glob(f"fold-*/runs/*/{RECORD}")),
-    ]
-    for record in records:
+    if (painted := predicted / "truth").is_dir():
+        return painted
+    for record in (predicted / RECORD, predicted / "masks" / RECORD):
         try:
             content = json.loads(record.read_text(encoding="utf-8"))
             named = content["data.masks"]["value"]

@@ -133,10 +133,12 @@ def test_the_folder_of_a_cross_validation_says_which_masks_were_given(folders, t
     ):
         audit(whole, parameters=into(tmp_path / "audit"))
     document = read(audit(whole, truth, parameters=into(tmp_path / "named")))
-    run = whole / "fold-1-of-2/runs/patches"
-    run.mkdir(parents=True)
-    record(run, tmp_path / "images", **{"data.masks": str(truth)})
+    record(whole, tmp_path / "images", **{"data.masks": str(truth)})
     assert read(audit(whole, parameters=into(tmp_path / "found")))["suspects"] == document["suspects"]
+    (whole / "parameters.effective.json").unlink()
+    shutil.copytree(truth, whole / "truth")
+    (suspect,) = read(audit(whole, parameters=into(tmp_path / "painted")))["suspects"]
+    assert suspect["truth"] == "../crossval/truth/b.png"
 
 
 def test_masks_without_a_record_need_the_classes(folders, tmp_path):
