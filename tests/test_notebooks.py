@@ -14,7 +14,10 @@ ROOT = Path(patchseg.__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 KNOWN = set(sys.stdlib_module_names) | {"patchseg", "numpy", "matplotlib", "h5py"}
 # What the tests change of the first cell, to be quick: injected below it, as papermill would.
-QUICK = {"3_evaluation.ipynb": "STEPS, THREADS = 4, 1"}
+QUICK = {
+    "3_evaluation.ipynb": "STEPS, THREADS = 4, 1",
+    "4_comparison.ipynb": "STEPS, THREADS, IMAGES = 3, 1, 4",
+}
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -45,8 +48,10 @@ def check_outputs(notebook: nbformat.NotebookNode) -> None:
         assert ("image/png" in kinds) == shows, cell.source
 
 
-def test_there_is_a_notebook_for_images_patches_and_evaluation():
-    assert [path.name for path in NOTEBOOKS] == ["1_images.ipynb", "2_patches.ipynb", "3_evaluation.ipynb"]
+def test_there_is_a_notebook_for_images_patches_evaluation_and_comparison():
+    assert [path.name for path in NOTEBOOKS] == [
+        "1_images.ipynb", "2_patches.ipynb", "3_evaluation.ipynb", "4_comparison.ipynb",
+    ]  # fmt: skip
 
 
 @each_notebook
