@@ -70,6 +70,20 @@ def size(value: Any) -> Any:
     return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
 
 
+def distance(value: Any) -> Any:
+    """Turn a distance such as 2 (pixels), "800nm", "1.5um" or "3map" into text with its unit.
+
+    >>> distance(2), distance("800nm"), distance("1.5um"), distance("3 map")
+    ('2 pixels', '0.8 µm', '1.5 µm', '3 map units')
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(pixels?|px|nm|um|µm|mm|map|map units)?\s*", f"{value}")
+    if match is None or isinstance(value, bool):
+        raise ValueError('should be a distance such as 2 (pixels), "1.5um" or "3map" (units of the map)')
+    units = {"nm": (1e-3, "µm"), "um": (1, "µm"), "µm": (1, "µm"), "mm": (1e3, "µm"), "map": (1, "map units")}
+    factor, unit = units.get((match[2] or "").removesuffix(" units"), (1, "pixels"))
+    return f"{float(match[1]) * factor:g} {unit}"
+
+
 def listed(value: Any) -> Any:
     """Turn "0,2" or "red, green" into a list of indices and names; what is no text is left as it is.
 
@@ -154,6 +168,9 @@ Positive = Annotated[float, Field(gt=0)]
 Duration = Annotated[Positive, BeforeValidator(seconds, json_schema_input_type=Positive | str)]
 Bytes = Annotated[int, Field(gt=0)]
 Size = Annotated[Bytes, BeforeValidator(size, json_schema_input_type=Bytes | str)]
+Distance = Annotated[
+    str, BeforeValidator(distance, json_schema_input_type=Annotated[float, Field(ge=0)] | str)
+]
 Index = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1)]
 Channels = Annotated[

@@ -85,6 +85,11 @@ def test_effective_holds_value_and_source_of_every_key_of_a_section():
         "evaluate.output": {"value": None, "source": "default"},
         "evaluate.group": {"value": None, "source": "default"},
         "evaluate.blocks": {"value": None, "source": "default"},
+        "evaluate.boundary": {"value": None, "source": "default"},
+        "evaluate.objects": {"value": False, "source": "default"},
+        "evaluate.certainty": {"value": False, "source": "default"},
+        "evaluate.probabilities": {"value": None, "source": "default"},
+        "evaluate.region": {"value": None, "source": "default"},
     }
 
 

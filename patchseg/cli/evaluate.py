@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from patchseg.cli.measured import told_measures
 from patchseg.cli.options import as_json, overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
 from patchseg.evaluation.evaluate import evaluate
@@ -24,7 +25,8 @@ def command(parameters: Parameters, as_json: bool, overwrite: bool) -> None:
 
     TRUTH may be a file of annotations too (see patchseg import -h), which is painted into the folder truth beside the scores.
     Prints the scores over all pixels, then both averages with their 95 % intervals, and writes scores.json and scores.csv with
-    those of each image.
+    those of each image. On request also outlines (--boundary), objects (--objects) and probabilities (--certainty), and all of
+    it inside of a --region only.
 
     \b
     Example:
@@ -55,9 +57,8 @@ def told(scores: dict[str, Any]) -> str:
         "pixel accuracy": scores["pixel_accuracy"],
     }  # fmt: skip
     lines += [f"{name:<{width}}  {_number(value):>9}" for name, value in means.items()]
-    return "\n".join(
-        [*lines, f"{counted(len(scores['images']), 'image')}; - is undefined (a class that is nowhere)"]
-    )
+    last = f"{counted(len(scores['images']), 'image')}; - is undefined (a class that is nowhere)"
+    return "\n".join([*lines, last, *told_measures(scores)])
 
 
 def averages(scores: dict[str, Any]) -> str:

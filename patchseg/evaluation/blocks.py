@@ -18,12 +18,16 @@ from patchseg.patches.pairs import Pair
 FEW = 3  # images whose blocks are counted; more are units themselves
 
 
-def require_few(pairs: Sequence[Pair], side: int | None) -> None:
-    """Refuse blocks where images can be the units.
+def require_few(pairs: Sequence[Pair], side: int | None, *, inside: str | None = None) -> None:
+    """Refuse blocks where images can be the units, or where only a region of them counts.
 
     Raises:
-        UsageError: There are more than three images.
+        UsageError: There are more than three images, or a region is given.
     """
+    if side is not None and inside is not None:
+        raise UsageError(
+            "evaluate.blocks: counts whole images, evaluate.region parts of them; leave out one of the two"
+        )
     if side is not None and len(pairs) > FEW:
         raise UsageError(
             f"evaluate.blocks: is for one to {FEW} images, here are {len(pairs)}, which are the units themselves; leave it out"

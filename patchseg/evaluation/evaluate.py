@@ -12,6 +12,7 @@ import numpy as np
 from patchseg.errors import DataError, PatchsegError, UsageError, listing
 from patchseg.evaluation.averages import statistics_of
 from patchseg.evaluation.blocks import block_counts, require_few
+from patchseg.evaluation.measures import Measures, columns
 from patchseg.evaluation.metrics import Confusion
 from patchseg.evaluation.units import groups_of
 from patchseg.imaging import Box, Reading, open_raw
@@ -56,7 +57,8 @@ def evaluate(
         truth: Folder of true masks; matched as images and masks are. Or a file of annotations, or a folder of
             them, or masks of one class or object each (`data.mask_pattern`), which are painted as masks into the
             folder `truth` beside the scores.
-        parameters: Where scores.json and scores.csv go, and which images, or blocks, are one unit of the intervals.
+        parameters: Where scores.json and scores.csv go, which images, or blocks, are one unit of the intervals, and what is
+            measured besides pixels.
         data: The classes, for masks that `infer` did not write; and how the true masks are read, where that is not
             as they were when it learned.
         overwrite: Whether existing scores may be replaced.
@@ -85,8 +87,9 @@ def evaluate(
         progress=progress,
     )
     group = groups_of(pairs, parameters.group, known.group, progress)
-    require_few(pairs, parameters.blocks)
-    document = _document(pairs, group, known, folder, progress)
+    require_few(pairs, parameters.blocks, inside=parameters.region)
+    measures = Measures(parameters, known.truth.names, masks=masks, pairs=pairs, images=known.images)
+    document = _document(pairs, group, known, measures, folder=folder, progress=progress)
     document["statistics"] = _statistics(document, pairs, group, known, parameters.blocks)
     with whole(output) as part:
         part.write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -96,7 +99,13 @@ def evaluate(
 
 
 def _document(
-    pairs: list[Pair], group: list[str] | None, known: _Predicted, folder: Path, progress: Progress
+    pairs: list[Pair],
+    group: list[str] | None,
+    known: _Predicted,
+    measures: Measures,
+    *,
+    folder: Path,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Compare all pairs; return what scores.json says."""
     names = known.truth.names
@@ -104,7 +113,7 @@ def _document(
     progress.start("comparing", len(pairs))
     for place, pair in enumerate(pairs):
         try:
-            confusion = _compare(pair, known)
+            confusion, measured = _compare(pair, known, measures)
         except DataError as error:
             mistakes.append(str(error))
             continue
@@ -116,12 +125,14 @@ def _document(
                 **_paths(pair, known, folder),
                 **confusion.as_dict(names),
                 "confusion": confusion.counts.tolist(),
+                **measured,
             }
         )
         progress.step()
     progress.stop()
     if mistakes:
         raise DataError(listing(mistakes))
+    measures.tell(progress)
     document = {
         **total.as_dict(names),
         "images": entries,
@@ -129,6 +140,7 @@ def _document(
         "palette": known.truth.colors,
         "reading": known.truth.reading.to_json(),
         "masks": {"values": known.masks.values, "reading": known.masks.reading.to_json()},
+        **measures.as_dict(),
     }
     for item, value in zip(document["classes"], known.truth.values, strict=True):
         item["value"] = value
@@ -217,8 +229,8 @@ def _pairs(
     return [one.pair for one in written]
 
 
-def _compare(pair: Pair, known: _Predicted) -> Confusion:
-    """Count the pixels of one mask against its truth, band by band."""
+def _compare(pair: Pair, known: _Predicted, measures: Measures) -> tuple[Confusion, dict[str, Any]]:
+    """Count the pixels of one mask against its truth, band by band, and measure what else is asked for."""
     assert pair.mask is not None
     with open_raw(pair.image, known.reading) as mask, open_raw(pair.mask, known.reading) as truth:
         if mask.shape[:2] != truth.shape[:2]:
@@ -228,13 +240,13 @@ def _compare(pair: Pair, known: _Predicted) -> Confusion:
             )
         height, width, _ = mask.shape
         rows, total = max(1, _BAND // width), Confusion.empty(len(known.truth))
-        for top in range(0, height, rows):
-            box = Box(top, 0, min(rows, height - top), width)
-            expected = known.truth.encode(truth.read(box), pair.mask, truth.palette)
-            total += Confusion.of(
-                expected, known.masks.encode(mask.read(box), pair.image, mask.palette), len(known.truth)
-            )
-    return total
+        with measures.of(pair, (height, width)) as measured:
+            for top in range(0, height, rows):
+                box = Box(top, 0, min(rows, height - top), width)
+                expected = known.truth.encode(truth.read(box), pair.mask, truth.palette)
+                found = known.masks.encode(mask.read(box), pair.image, mask.palette)
+                total += Confusion.of(measured.add(box, expected, found), found, len(known.truth))
+            return total, measured.finish()
 
 
 def _paths(pair: Pair, known: _Predicted, folder: Path) -> dict[str, str | None]:
@@ -254,7 +266,8 @@ def _write_table(path: Path, entries: list[dict[str, Any]], names: tuple[str, ..
     kinds = ["iou", "dice", "precision", "recall"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(summary + [f"{kind} {name}" for kind in kinds for name in names])
+        more = list(columns(entries[0])) if entries else []
+        writer.writerow(summary + [f"{kind} {name}" for kind in kinds for name in names] + more)
         for entry in entries:
             scores = [item[kind] for kind in kinds for item in entry["classes"]]
-            writer.writerow([entry[key] for key in summary] + scores)
+            writer.writerow([entry[key] for key in summary] + scores + list(columns(entry).values()))

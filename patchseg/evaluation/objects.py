@@ -40,7 +40,8 @@ class ObjectCounts:
     @classmethod
     def empty(cls, classes: int) -> "ObjectCounts":
         """Return counts of nothing."""
-        return cls(*(np.zeros(classes, np.int64) for _ in range(3)), np.zeros(classes))
+        found, extra, missed = np.zeros((3, classes), np.int64)
+        return cls(found, extra, missed, np.zeros(classes))
 
     def __add__(self, other: "ObjectCounts") -> "ObjectCounts":
         return ObjectCounts(
@@ -171,7 +172,7 @@ class _Side:
         self._classes.append(classes[1:])
         self._count += found
         self._last = (rows[-1:].copy(), own[-1].copy())
-        return own
+        return np.asarray(own)
 
     def whole(self) -> tuple[Counts, Counts, NDArray[np.uint8]]:
         """Return the object of each piece, and the area and class of each object."""

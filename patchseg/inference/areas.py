@@ -88,18 +88,28 @@ class Areas:
 def pixel_area(beside: Beside) -> tuple[float | None, str]:
     """Return the area of a pixel and its unit, (None, "") where it is not known.
 
-    An image that lies on a map is measured on the map: the density that its file may state too is that of a print.
-
     >>> pixel_area(Beside(density=(20_000.0, 10_000.0))), pixel_area(Beside())
     ((0.5, 'µm²'), (None, ''))
     """
+    sides, unit = pixel_sides(beside)
+    return (None, "") if sides is None else (sides[0] * sides[1], f"{unit}²")
+
+
+def pixel_sides(beside: Beside) -> tuple[tuple[float, float] | None, str]:
+    """Return height and width of a pixel and their unit, (None, "") where they are not known.
+
+    An image that lies on a map is measured on the map: the density that its file may state too is that of a print.
+
+    >>> pixel_sides(Beside(density=(20_000.0, 10_000.0))), pixel_sides(Beside())
+    (((1.0, 0.5), 'µm'), (None, ''))
+    """
     for code, _, count, value, _ in beside.tags:
         if code == _SCALE and count > 1 and value[0] * value[1]:
-            return abs(value[0] * value[1]), "map units²"
+            return (abs(value[1]), abs(value[0])), "map units"
     if beside.density is None:
         return None, ""
     across, down = beside.density
-    return _CENTIMETRE / across * (_CENTIMETRE / down), "µm²"
+    return (_CENTIMETRE / down, _CENTIMETRE / across), "µm"
 
 
 def record_file(folder: Path, name: str) -> Path:

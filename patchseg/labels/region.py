@@ -30,19 +30,22 @@ class Regions:
     Attributes:
         box: The box that is the region of each, where it is one.
         drawings: Else what is drawn on each image.
+        key: The parameter that asks for them, for errors.
     """
 
     box: Box | None = None
     drawings: dict[Path, Entry] = field(default_factory=dict)
+    key: str = "infer.roi"
 
     @classmethod
-    def parse(cls, text: str | Path, images: Sequence[tuple[Path, Path]]) -> Self:
+    def parse(cls, text: str | Path, images: Sequence[tuple[Path, Path]], *, key: str = "infer.roi") -> Self:
         """Read a box, or annotation files and which image each of their drawings belongs to.
 
         Args:
             text: "top,left,height,width" in pixels, or an annotation file, or a folder of them.
             images: (image, its path relative to where it was found), as drawings are matched with them. A file that
                 names no image, as GeoJSON, applies to the image where there is only one.
+            key: The parameter that the text is of.
 
         Raises:
             UsageError: The text is neither.
@@ -51,18 +54,16 @@ class Regions:
         if numbers := _BOX.fullmatch(str(text)):
             box = Box(*map(int, numbers.groups()))
             if min(box.height, box.width) < 1:
-                raise UsageError(
-                    f"infer.roi: {text} holds no pixel; expected a height and a width of 1 or more"
-                )
-            return cls(box)
+                raise UsageError(f"{key}: {text} holds no pixel; expected a height and a width of 1 or more")
+            return cls(box, key=key)
         path = Path(text)
         if not str(text) or not path.exists():  # nothing would be the working folder
             raise UsageError(
-                f"infer.roi: {text} is neither a box nor a file; expected top,left,height,width in pixels, such as "
+                f"{key}: {text} is neither a box nor a file; expected top,left,height,width in pixels, such as "
                 "0,0,512,512, or annotations"
             )
         entries = entries_of(read_annotations(path, attribute=""))
-        return cls(drawings=_matched(path, entries, images))
+        return cls(drawings=_matched(path, entries, images), key=key)
 
     def on(self, image: Path, shape: tuple[int, int]) -> "Region":
         """Return the region of an image, one of those it was parsed for.
@@ -79,7 +80,7 @@ class Regions:
             inside = self.box.clip(*shape)
             if not inside.height or not inside.width:
                 raise UsageError(
-                    f"infer.roi: {','.join(map(str, self.box))} lies outside of {image}, which is {shape[0]} x {shape[1]} "
+                    f"{self.key}: {','.join(map(str, self.box))} lies outside of {image}, which is {shape[0]} x {shape[1]} "
                     "pixels; give a top, left, height and width within it"
                 )
             area = rectangle(inside.left, inside.top, inside.right, inside.bottom)

@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from patchseg.parameters.learning import Device, Precision
-from patchseg.section import Section, Share, Size, setting
+from patchseg.section import Distance, Section, Share, Size, setting
 
 Window = Literal["flat", "gaussian", "hann"]
 Blend = Literal[Window, "exact"]
@@ -109,4 +109,17 @@ class EvaluateParameters(Section):
         "side of square blocks, in pixels, that are the units of the intervals where one to three large images are all "
         "there is",
         ge=8,
+    boundary: Distance | None = setting(
+        None, "score outlines too, at a tolerance such as 2 (pixels), 1.5um or 3map (units of the map)"
+    )
+    objects: bool = setting(
+        False, "count objects too: matches (by more than half of their pixels), extra and missed ones"
+    )
+    certainty: bool = setting(False, "score probabilities too, as infer --probabilities writes them")
+    probabilities: str | None = setting(
+        None, "folder of the probabilities to score [auto: probabilities in the folder of the masks]"
+    )
+    region: str | None = setting(
+        None,
+        "score only inside: a folder of masks (0 is outside), one for all, a box, or annotations (as infer --roi)",
     )
