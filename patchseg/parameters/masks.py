@@ -109,6 +109,7 @@ class EvaluateParameters(Section):
         "side of square blocks, in pixels, that are the units of the intervals where one to three large images are all "
         "there is",
         ge=8,
+    )
     boundary: Distance | None = setting(
         None, "score outlines too, at a tolerance such as 2 (pixels), 1.5um or 3map (units of the map)"
     )
