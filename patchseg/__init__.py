@@ -3,6 +3,7 @@
 Every verb of the command line is a function here: `synth`, `import_annotations`, `check`, `prepare`, `augment`, `train`, `infer`,
 `evaluate`, `compare`, `report`, `demo`.
 `evaluate`, `audit`, `report`, `demo`.
+`evaluate`, `calibrate`, `report`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -35,6 +36,7 @@ _HOME = {
     "engine_of": "patchseg.inference.predict",
     "evaluate": "patchseg.evaluation.evaluate",
     "compare": "patchseg.evaluation.compare",
+    "calibrate": "patchseg.studies.calibrate",
     "report": "patchseg.evaluation.report",
     "audit": "patchseg.studies.audit",
     "demo": "patchseg.demo",
@@ -47,6 +49,7 @@ _HOME = {
     "TrainParameters": "patchseg.parameters",
     "InferParameters": "patchseg.parameters",
     "EvaluateParameters": "patchseg.parameters",
+    "CalibrateParameters": "patchseg.parameters",
     "SynthParameters": "patchseg.parameters",
     "PatchsegError": "patchseg.errors",
     "Progress": "patchseg.progress",
@@ -55,6 +58,7 @@ _HOME = {
 __all__ = [
     "AuditParameters",
     "AugmentParameters",
+    "CalibrateParameters",
     "DataParameters",
     "EvaluateParameters",
     "InferParameters",
@@ -67,6 +71,7 @@ __all__ = [
     "__version__",
     "audit",
     "augment",
+    "calibrate",
     "check",
     "compare",
     "demo",
@@ -95,6 +100,7 @@ if TYPE_CHECKING:
     from patchseg.parameters import (
         AuditParameters,
         AugmentParameters,
+        CalibrateParameters,
         DataParameters,
         EvaluateParameters,
         InferParameters,
@@ -108,6 +114,7 @@ if TYPE_CHECKING:
     from patchseg.patches.prepare import prepare
     from patchseg.progress import Progress
     from patchseg.studies.audit import audit
+    from patchseg.studies.calibrate import calibrate
     from patchseg.synth import synth
     from patchseg.training.sheet import augment
     from patchseg.training.train import train

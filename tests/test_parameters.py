@@ -101,6 +101,17 @@ def test_sections_are_immutable():
 def test_sections_come_in_the_order_of_the_work():
     names = [section.section for section in Parameters().sections()]
     assert names == ["data", "prepare", "model", "augment", "train", "infer", "evaluate", "audit", "synth"]
+    assert names == [
+        "data",
+        "prepare",
+        "model",
+        "augment",
+        "train",
+        "infer",
+        "evaluate",
+        "calibrate",
+        "synth",
+    ]
 
 
 def test_each_short_flag_is_given_once_a_section_and_every_setting_has_a_help():

@@ -30,6 +30,7 @@ VERBS = {
     "evaluate": "Score masks against the truth.",
     "compare": "Tell whether one result is better than another.",
     "audit": "Find likely errors in the given masks.",
+    "calibrate": "Make probabilities as sure as they are right.",
     "report": "Write scores and training as one HTML page.",
     "parameters": "Show the effective parameters.",
 }

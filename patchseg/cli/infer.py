@@ -29,13 +29,13 @@ def command(parameters: Parameters, overwrite: bool) -> None:
     images = required(settings.images, "infer.images", "IMAGE")
     checkpoint = required(settings.checkpoint, "infer.checkpoint", "--checkpoint (-m)")
     path = infer(
-        list(images), checkpoint=_split(checkpoint), parameters=settings, data=parameters.data, overwrite=overwrite,
+        list(images), checkpoint=split(checkpoint), parameters=settings, data=parameters.data, overwrite=overwrite,
         progress=Terminal(),
     )  # fmt: skip
     click.echo(path)
 
 
-def _split(checkpoints: str) -> list[str]:
+def split(checkpoints: str) -> list[str]:
     """Return the checkpoints of a list with commas; a file whose own name has one is that file."""
     if Path(checkpoints).exists():
         return [checkpoints]

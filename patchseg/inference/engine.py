@@ -12,6 +12,7 @@ from patchseg import device as devices
 from patchseg.errors import UsageError
 from patchseg.imaging import Box, ImageSource
 from patchseg.imaging.scale import ScaledSource
+from patchseg.inference.calibration import Calibration, agreed
 from patchseg.inference.predictor import SYMMETRIES, Predictor
 from patchseg.inference.rescale import RowResampler
 from patchseg.inference.stream import Known, stream
@@ -50,6 +51,7 @@ class Engine:
         overlap: Share that neighbours cover too; of no meaning to `exact`.
         blend: A key of `WINDOWS`, or "exact".
         batch: Tiles a forward pass.
+        calibration: For those who make something of the rows, which are not calibrated; None for nothing of the kind.
     """
 
     checkpoint: Checkpoint
@@ -58,6 +60,7 @@ class Engine:
     overlap: float
     blend: str
     batch: int
+    calibration: Calibration | None = None
 
     @classmethod
     def of(
@@ -83,6 +86,7 @@ class Engine:
         tile = parameters.tile or (_EXACT_TILE if parameters.blend == EXACT else tile_for(loaded[0].patch))
         engine = cls(
             loaded[0], predictor, tile, parameters.overlap, parameters.blend, devices.tile_batch(device, tile),
+            agreed(checkpoints, loaded) if parameters.calibrated else None,
         )  # fmt: skip
         engine.require_exact(parameters)
         return engine

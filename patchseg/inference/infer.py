@@ -13,6 +13,7 @@ from patchseg.errors import DataError, Interrupted, SomeFailed, UsageError, list
 from patchseg.imaging.files import whole
 from patchseg.inference import memory
 from patchseg.inference.areas import write_table
+from patchseg.inference.calibration import Calibration
 from patchseg.inference.engine import Engine
 from patchseg.inference.jobs import Job, plan_jobs
 from patchseg.inference.kinship import as_learned
@@ -248,6 +249,9 @@ def _record(
     record["infer.checkpoint"] = {"value": ",".join(map(str, files)), "source": "argument"}
     record["data.classes"] = {"value": model.classes.to_json(), "source": first}
     record["data.reading"] = {"value": model.classes.reading.to_json(), "source": first}
+    if parameters.calibrated and model.calibration:
+        used = {key: model.calibration[key] for key in Calibration._fields}
+        record["infer.calibration"] = {"value": used, "source": first}
     if parameters.original_values:
         record["infer.ignored"] = {"value": model.classes.originals().ignored, "source": "plan"}
     read = {key: model.parameters.get(key) for key in ("data.pages", "data.channels", GROUP)}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from patchseg.imaging.source import Array
+from patchseg.inference.calibration import Calibration
 from patchseg.inference.predictor import entropy, most_probable
 
 Rows = dict[str, Array]  # of each layer, (h, W) or (h, W, K)
@@ -81,11 +82,25 @@ LAYERS: dict[str, Layer] = {
     "confidence": Layer("float16", lead),
     "disagreement": Layer("float16", disagreement),
 }
+_CALIBRATED = ("float16", "uint8", "confidence")
 
 
-def layers(rows: Tensor, classes: int, wanted: Iterable[str]) -> Rows:
-    """Return the layers of some rows, in the host's memory."""
-    return {name: LAYERS[name].of(rows, classes).cpu().numpy() for name in wanted}
+def layers(rows: Tensor, classes: int, wanted: Iterable[str], calibration: Calibration | None = None) -> Rows:
+    """Return the layers of some rows, in the host's memory.
+
+    Args:
+        rows: Averaged probabilities (K, h, W), or with the mean entropy below them (K + 1, h, W).
+        classes: Number of classes K.
+        wanted: Keys of `LAYERS`.
+        calibration: Of the probabilities, if they are to be calibrated. Disagreement is that of the opinions, whose mean
+            is held against them as they are.
+    """
+    of: dict[str, Tensor] = {}
+    if calibration is not None:
+        averaged = rows[:classes]
+        calibrated = calibration.probabilities(averaged)
+        of = dict.fromkeys(_CALIBRATED, calibrated) | {"mask": calibration.votes(averaged, calibrated)}
+    return {name: LAYERS[name].of(of.get(name, rows), classes).cpu().numpy() for name in wanted}
 
 
 def widened(rows: Rows, left: int, width: int) -> Rows:

@@ -92,6 +92,8 @@ def need(engine: Engine, width: int, image: Image) -> Need:
     # The last tiles leave as many rows at once as they are high. Those before are on their way to the disk until then, or what is
     # made of these takes memory.
     made = max(_LAYERS, 5 * engine.planes + 4)
+    if engine.calibration:  # calibrated probabilities, the same by thresholds, and their highest and sum
+        made += 8 * engine.classes + 8
     rows = number * high * across + max(number * step + 4 * high, made * high) * across
     if scale != 1:  # resampled across, put below those that wait, resampled down: a few of each at a time
         rows += number * RESAMPLED * (2 + 4 / scale) * width + made * RESAMPLED / scale * width

@@ -22,7 +22,7 @@ def engine_of(checkpoint: Path | str, parameters: InferParameters = InferParamet
 
     Args:
         checkpoint: What `train` wrote.
-        parameters: Tile, overlap, blend, symmetries, device, precision and threads; others are of no meaning here.
+        parameters: Tile, overlap, blend, symmetries, calibrated, device, precision and threads; others are of no meaning here.
 
     Raises:
         UsageError: The checkpoint or the device is not there, or parameters do not go with it.
@@ -46,7 +46,8 @@ def predict(image: Array | Path | str, checkpoint: Path | str | Engine) -> NDArr
     """
     engine = checkpoint if isinstance(checkpoint, Engine) else engine_of(checkpoint)
     with _opened(image, engine) as source:
-        rows = [layers(band, engine.classes, ["mask"])["mask"] for band in engine.rows(source)]
+        bands = engine.rows(source)
+        rows = [layers(band, engine.classes, ["mask"], engine.calibration)["mask"] for band in bands]
         valid = source.valid(Box(0, 0, *source.shape[:2]))
     mask: NDArray[np.uint8] = np.concatenate(rows)
     if valid is not None:
@@ -73,7 +74,8 @@ def predict_rows(image: Array | Path | str, checkpoint: Path | str | Engine) -> 
     engine = checkpoint if isinstance(checkpoint, Engine) else engine_of(checkpoint)
     with _opened(image, engine) as source:
         for band in engine.rows(source):
-            yield band[: engine.classes].cpu().numpy()
+            averaged, calibration = band[: engine.classes], engine.calibration
+            yield (calibration.probabilities(averaged) if calibration else averaged).cpu().numpy()
 
 
 def _opened(image: Array | Path | str, engine: Engine) -> Watched:

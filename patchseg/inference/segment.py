@@ -202,7 +202,7 @@ class Segmenter:
             planes, source.shape[:2], scale, region=region, skip_blank=self.parameters.skip_blank
         )
         for rows in self.engine.rows(source, scale=scale, part=part, known=known):
-            yield layers(rows, self.engine.classes, self._names())
+            yield layers(rows, self.engine.classes, self._names(), self.engine.calibration)
 
     def _padded(self, bands: Iterator[Rows], area: Box, shape: tuple[int, int]) -> Iterator[Rows]:
         """Yield rows of an area as rows of the whole image, which has 0 around it."""

@@ -1,6 +1,7 @@
 """Checkpoints: plain tensors and plain Python values that rebuild their own model; nothing in them runs."""
 
 import io
+import math
 import pickle
 import zipfile
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Checkpoint:
         scores: The validation scores at this point.
         training: What resuming needs, or None (best.pt).
         mapping: [{source, target, pixels}]: what the values of the training masks were taken for.
+        calibration: What `calibrate` has fitted: {temperature, thresholds, ...}, or None.
     """
 
     model: dict[str, Any]
@@ -49,6 +51,7 @@ class Checkpoint:
     scores: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None
     mapping: list[dict[str, Any]] = field(default_factory=list)
+    calibration: dict[str, Any] | None = None
 
     def save(self, path: Path) -> None:
         """Write it to a temporary name, sync and rename."""
@@ -95,7 +98,9 @@ def load(path: Path) -> Checkpoint:
             f"{path}: has format {number}, this patchseg reads up to {FORMAT}; install a newer patchseg"
         )
     try:
-        content.setdefault("mapping", [])  # as those that were written before it was kept
+        # As those that were written before they were kept.
+        content.setdefault("mapping", [])
+        content.setdefault("calibration", None)
         fields = {name: content[name] for name in Checkpoint.__dataclass_fields__}
         classes = Classes.from_json(fields["classes"], content.get("reading"))
         checkpoint = Checkpoint(**fields | {"classes": classes})
@@ -136,6 +141,11 @@ def _require_fitting(checkpoint: Checkpoint) -> None:
         "channels": len([channel["name"] for channel in checkpoint.channels]),
     }
     wrong += [name for name, size in sizes.items() if checkpoint.model[name] != size]
+    if checkpoint.calibration is not None:
+        thresholds = checkpoint.calibration["thresholds"] or [1.0] * sizes["classes"]
+        numbers = [checkpoint.calibration["temperature"], *thresholds]
+        fits = len(thresholds) == sizes["classes"] and all(0 < number < math.inf for number in numbers)
+        wrong += [] if fits else ["calibration"]
     if wrong:
         raise DataError(f"its parts do not fit its network ({wrong[0]}); train it again")
 

@@ -5,6 +5,19 @@ is `Html` already, so a class called `<script>` stays a word. Nothing is fetched
 """
 
 from patchseg.page.charts import line_chart, matrix
+from patchseg.page.reliability import reliability_chart
 from patchseg.page.shell import Html, element, escape, image, page, score, scroll, table
 
-__all__ = ["Html", "element", "escape", "image", "line_chart", "matrix", "page", "score", "scroll", "table"]
+__all__ = [
+    "Html",
+    "element",
+    "escape",
+    "image",
+    "line_chart",
+    "matrix",
+    "page",
+    "reliability_chart",
+    "score",
+    "scroll",
+    "table",
+]

@@ -44,6 +44,11 @@ from patchseg.section import Section
 
 __all__ = [
     "AuditParameters", "AugmentParameters", "Blend", "Class", "ClassParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format",
+from patchseg.parameters.studies import CalibrateParameters
+from patchseg.section import Section
+
+__all__ = [
+    "AugmentParameters", "Blend", "CalibrateParameters", "Class", "ClassParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format",
     "InferParameters", "Keep", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer", "Parameters",
     "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "Symmetries", "SynthParameters", "TrainParameters", "Window", "effective",
 ]  # fmt: skip
@@ -60,6 +65,7 @@ class Parameters(Section):
     infer: InferParameters = InferParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
     audit: AuditParameters = AuditParameters()
+    calibrate: CalibrateParameters = CalibrateParameters()
     synth: SynthParameters = SynthParameters()
 
     def sections(self) -> list[Section]:

@@ -61,6 +61,9 @@ class InferParameters(Section):
     probability_type: ProbabilityType = setting(
         "float16", "how probabilities are stored; uint8 counts 255ths"
     )
+    calibrated: bool = setting(
+        False, "correct the probabilities by the temperature (and thresholds) that calibrate has found"
+    )
     confidence: bool = setting(
         False, "write by how much the most probable class leads the second, from 0 to 1, as float16 TIFF"
     )

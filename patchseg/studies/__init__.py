@@ -1,1 +1,1 @@
-"""The verbs that look at training and its results over and over: what scores mean, what is wrong, what to do next."""
+"""The verbs that look back at the whole job: how sure its results are, where labels are wrong, and which to add."""

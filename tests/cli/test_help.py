@@ -17,6 +17,7 @@ SECTIONS = {
     "evaluate": ["data", "evaluate"],
     "compare": ["data"],
     "audit": ["data", "audit"],
+    "calibrate": ["calibrate"],
 }
 
 
@@ -46,6 +47,8 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
         "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "compare", "report",
         "parameters",
         "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "audit", "report", "parameters",
+        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "calibrate", "report",
+        "parameters",
     ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What an image is said to take, by hand, and how it is cut into columns so that it fits."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,9 +27,9 @@ CPU = torch.device("cpu")
 def engine(make):
     """Build an engine of a small network: `engine(channels=3, blend="exact")`."""
 
-    def engine(channels=1, classes=2, *, dtype="uint8", **values):
+    def engine(channels=1, classes=2, *, dtype="uint8", calibration=None, **values):
         settings = {"tile": 100, "blend": "flat"} | values
-        checkpoint = make(channels, classes, dtype=dtype, width=1, levels=1)
+        checkpoint = replace(make(channels, classes, dtype=dtype, width=1, levels=1), calibration=calibration)
         return Engine.of([checkpoint], InferParameters(device="cpu", threads=1, **settings), CPU)
 
     return engine
@@ -48,6 +49,13 @@ def test_every_number_of_a_pixel_counts(engine):
     assert need == Need(
         sums=24 * 100 * 10, rows=(24 + 34) * 100 * 10, source=12 * 350 * 210, decoder=0, writers=0
     )
+
+
+def test_calibrated_probabilities_and_their_votes_count(engine):
+    # Beside the 16 bytes of layers twice two classes of 4 bytes, and the highest and the sum of a pixel.
+    known = {"temperature": 2.0, "thresholds": None}
+    need = memory.need(engine(calibrated=True, calibration=known), 10, Image())
+    assert need.rows == (8 + 16 + 24) * 100 * 10
 
 
 def test_of_exact_tiles_there_are_sums_of_the_highest_zone(engine):

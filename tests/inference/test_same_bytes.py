@@ -7,6 +7,7 @@ test_interrupted.py.
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,6 +33,7 @@ EVERYTHING = {
 }  # fmt: skip
 EXACT = EVERYTHING | {"blend": "exact", "disagreement": False}
 GAUSSIAN = EVERYTHING | {"blend": "gaussian", "overlap": 0.3}
+CALIBRATION = {"temperature": 1.37, "thresholds": [0.3, 0.4, 0.3]}
 SETTINGS = {  # and the scale of the checkpoint
     "flat": (EVERYTHING, 1.0),
     "gaussian": (GAUSSIAN, 1.0),
@@ -40,6 +42,7 @@ SETTINGS = {  # and the scale of the checkpoint
     "gaussian, enlarged": (GAUSSIAN, 1.3),
     "exact, reduced": (EXACT, 0.7),
     "a region of a TIFF": (EVERYTHING | {"roi": "30,20,60,50", "format": "tiff"}, 1.0),
+    "calibrated, enlarged": (EVERYTHING | {"calibrated": True}, 1.2),
     "without blanks, flipped": (EVERYTHING | {"skip_blank": True, "symmetries": "flips"}, 0.9),
 }  # fmt: skip
 
@@ -72,7 +75,7 @@ def work(tmp_path, make):
     def work(name, scale=1.0, *, source="a.tif", progress=None, **values):
         checkpoint = tmp_path / f"{scale}.pt"
         if not checkpoint.exists():
-            make(classes=3, scale=scale).save(checkpoint)
+            replace(make(classes=3, scale=scale), calibration=CALIBRATION).save(checkpoint)
         settings = {"output": str(tmp_path / name), "device": "cpu", "threads": 1} | values
         infer(
             [tmp_path / source], checkpoint=checkpoint, parameters=InferParameters(**settings), progress=progress

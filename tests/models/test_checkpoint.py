@@ -295,3 +295,33 @@ def test_how_masks_were_read_is_kept_and_may_be_missing_in_older_files(tmp_path)
     assert (older.classes.reading, older.mapping) == (MaskReading(), [])
     torch.save(content | {"reading": 5}, tmp_path / "odd.pt")
     assert "is incomplete" in refusal(tmp_path / "odd.pt")
+
+
+def test_a_calibration_is_kept_and_may_be_missing_in_older_files(tmp_path):
+    known = {"temperature": 1.5, "thresholds": [0.2, 0.3, 0.5], "pixels": 7}
+    checkpoint(calibration=known).save(tmp_path / "new.pt")
+    assert load(tmp_path / "new.pt").calibration == known
+    content = torch.load(tmp_path / "new.pt", weights_only=True)
+    del content["calibration"]
+    torch.save(content, tmp_path / "old.pt")
+    assert load(tmp_path / "old.pt").calibration is None
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"temperature": 0.0, "thresholds": None},
+        {"temperature": float("nan"), "thresholds": None},
+        {"temperature": 1.0, "thresholds": [0.5, 0.5]},
+        {"temperature": 1.0, "thresholds": [0.5, -0.5, 1.0]},
+    ],
+)
+def test_a_calibration_that_cannot_be_applied_is_refused(tmp_path, known):
+    checkpoint(calibration=known).save(tmp_path / "best.pt")
+    assert "its parts do not fit its network (calibration)" in refusal(tmp_path / "best.pt")
+
+
+@pytest.mark.parametrize("known", [{"temperature": 1.0}, {"temperature": "warm", "thresholds": None}, [1.0]])
+def test_a_calibration_of_another_form_is_refused(tmp_path, known):
+    checkpoint(calibration=known).save(tmp_path / "best.pt")
+    refusal(tmp_path / "best.pt")

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -210,3 +211,15 @@ def test_training_starts_from_the_weights_of_a_checkpoint(straight, tmp_path, ru
         # A step of next to no length moves nothing but the running statistics of the norms.
         if "running" not in name and "num_batches" not in name:
             assert np.allclose(ours[name], theirs[name], atol=1e-6)
+
+
+def test_a_calibration_does_not_outlive_the_weights_that_it_was_fitted_to(half, run_training):
+    for file in (half / "checkpoints/run").glob("*.pt"):
+        known = {"temperature": 2.0, "thresholds": None}
+        replace(load(file), calibration=known, scores={"mean_iou": 0.0}).save(file)
+    before = load(half / "checkpoints/run/best.pt")
+    run_training(half, resume=True)
+    best, last = (load(half / "checkpoints/run" / name) for name in ("best.pt", "last.pt"))
+    assert last.calibration is None
+    changed = any(not torch.equal(best.weights[name], weight) for name, weight in before.weights.items())
+    assert best.calibration == (None if changed else before.calibration)
