@@ -77,3 +77,9 @@ def test_blocks_of_many_images_are_refused(write):
         "evaluate.blocks: is for one to 3 images, here are 4, which are the units themselves; leave it out"
     )
     assert not (folders[0] / "scores.json").exists()
+
+
+def test_blocks_and_a_region_are_refused_together(write):
+    *folders, _, _ = write()
+    with pytest.raises(UsageError, match=r"^evaluate.blocks: counts whole images, evaluate.region parts of them; leave out"):
+        statistics(*folders, blocks=8, region="0,0,8,8")
