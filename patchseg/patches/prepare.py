@@ -1,6 +1,7 @@
 """The verb `prepare`: images and masks -> patches.h5, one image at a time."""
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 
 from patchseg.errors import DataError, UsageError
@@ -31,6 +32,7 @@ def prepare(
     *,
     parameters: PrepareParameters = PrepareParameters(),
     data: DataParameters = DataParameters(),
+    only: Collection[str] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -41,6 +43,8 @@ def prepare(
         masks: Folder of masks, or a file or folder of annotations; None with a list file.
         parameters: How patches are cut; `parameters.output` is the file.
         data: The classes, where they are not to be derived from the masks.
+        only: Names of the images to train on; the split, the classes, channels and the patch are those of all images, but
+            what else would be trained on is left out. None for all.
         overwrite: Whether an existing file may be replaced.
         progress: Told what happens.
 
@@ -73,6 +77,7 @@ def prepare(
     if reason is not None:
         progress.say(reason)
     regions = decide(everything, group, inspection, parameters)
+    regions = [r for r in regions if only is None or r.side == "val" or everything[r.image].name in only]
     _tell(regions, inspection, everything, parameters, progress)
     with whole(output) as part, _writer(part, parameters, inspection) as writer:
         cutter = Cutter(writer, output, parameters, inspection)

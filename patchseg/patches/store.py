@@ -225,6 +225,10 @@ class PatchFile:
             counts[start : start + 256] = values[:, : counts.shape[1]]
         return counts
 
+    def sides(self) -> list[str]:
+        """Return the side of each source, in order: train, val, or train+val of an image that is cut into blocks."""
+        return [side.decode() for side in self._file["sources/side"][()]]
+
     def region_names(self) -> list[str]:
         """Return the numbers of the validation regions, in order."""
         return sorted(self._regions, key=int)

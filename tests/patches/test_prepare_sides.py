@@ -239,3 +239,31 @@ def test_groups_of_a_list_stay_together(tmp_path, write, everything):
     sides = made["sources/side"].tolist()
     assert sides[::2] == sides[1::2]
     assert sides.count(b"val") == 2
+
+
+def test_of_the_images_to_train_on_only_those_are_cut_that_are_named_and_all_else_stays(
+    tmp_path, write, everything
+):
+    images, masks = write(tmp_path, dict.fromkeys(["a", "b", "c", "d", "e"], (24, 24)))
+    Image.fromarray(np.zeros((24, 24), np.uint8)).save(
+        masks / "a.png"
+    )  # two classes less than the others have
+
+    def run(name, only):
+        settings = PrepareParameters(output=str(tmp_path / name), patch=8, per_image=3, fold="2/5")
+        return everything(prepare(images, masks, parameters=settings, only=only))
+
+    whole = run("whole.h5", None)
+    sides = dict(
+        zip([path.decode()[7] for path in whole["sources/path"]], whole["sources/side"], strict=True)
+    )
+    kept = ["a", next(name for name in "bcde" if sides[name] == b"train")]
+    part = run("part.h5", kept)
+    held_out = [name for name in "abcde" if sides[name] == b"val"]
+    assert [path.decode()[7] for path in part["sources/path"]] == sorted(kept + held_out)
+    assert part["@classes"] == whole["@classes"]
+    assert (part["regions/0/image"] == whole["regions/0/image"]).all()
+    # The patches of an image are the same, whatever else is cut.
+    place = sorted(kept + held_out).index(kept[1])
+    mine = part["train/images"][part["train/source"] == place]
+    assert (mine == whole["train/images"][whole["train/source"] == "abcde".index(kept[1])]).all()
