@@ -3,13 +3,14 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from patchseg import device as devices
 from patchseg.errors import DataError, Interrupted, SomeFailed, UsageError, listing
+from patchseg.imaging.address import Address
 from patchseg.imaging.files import whole
 from patchseg.inference import memory
 from patchseg.inference.areas import write_table
@@ -22,16 +23,18 @@ from patchseg.inference.segment import Segmenter
 from patchseg.inference.shares import Share
 from patchseg.inference.stage import finished, remove
 from patchseg.labels.region import Regions
+from patchseg.models.ensemble import members
 from patchseg.parameters import DataParameters, InferParameters, effective
 from patchseg.patches.pairs import RECORD
 from patchseg.patches.stacks import images_of
 from patchseg.progress import Progress, counted
 
 FAILURES = "failures.json"
+Wanted = list[Path | str] | Mapping[str, Path]
 
 
 def infer(
-    images: list[Path | str],
+    images: Wanted,
     *,
     checkpoint: Path | str | Sequence[Path | str],
     parameters: InferParameters = InferParameters(),
@@ -44,8 +47,9 @@ def infer(
     What an earlier run with the same settings has finished is left as it is, of large images row by row.
 
     Args:
-        images: Files, folders or globs.
-        checkpoint: What `train` wrote; of several the mean of their probabilities counts.
+        images: Files, folders or globs; or files by the names that their masks are to have.
+        checkpoint: What `train` wrote; of several the mean of their probabilities counts, and of what `crossval` wrote
+            that of its folds.
         parameters: How; `parameters.output` is the folder of the masks.
         data: The memory that pictures may take; what else it says of images is taken from the checkpoint.
         overwrite: Whether existing outputs may be replaced.
@@ -98,7 +102,7 @@ class _Plan(NamedTuple):
 
 
 def _plan(
-    images: list[Path | str],
+    images: Wanted,
     checkpoint: Path | str | Sequence[Path | str],
     parameters: InferParameters,
     data: DataParameters,
@@ -112,7 +116,7 @@ def _plan(
         raise UsageError(
             "--overwrite: one job of several would remove what another has begun; remove the masks first, without --shard"
         )
-    files = [Path(item) for item in ([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)]
+    files = members([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)
     threads, device = devices.set_threads(parameters.threads), devices.choose(parameters.device)
     devices.keep_freed()
     engine = Engine.of(files, parameters, device, tell=progress.say)
@@ -121,7 +125,7 @@ def _plan(
     reading = reading._replace(memory=parameters.max_memory or data.max_memory, downwards=True)
     originals = engine.checkpoint.classes.originals() if parameters.original_values else None
     wide = originals is not None and originals.table.dtype.itemsize > 2
-    found = images_of(images, reading.pages)
+    found = _called(images) if isinstance(images, Mapping) else images_of(images, reading.pages)
     regions = None if parameters.roi is None else Regions.parse(parameters.roi, found)
     jobs = plan_jobs(found, folder, parameters, wide=wide, reading=reading)
     if regions:
@@ -141,6 +145,11 @@ def _plan(
         went_on = begin(folder, record, outputs, progress, overwrite=overwrite)
     progress.say(told)
     return _Plan(folder, jobs, hand, segmenter, went_on)
+
+
+def _called(images: Mapping[str, Path]) -> list[tuple[Path, Path]]:
+    """Return images with the paths that their names stand for."""
+    return [(image, Path(f"{name}{Address.of(image).file.suffix}")) for name, image in images.items()]
 
 
 def _require_inside(regions: Regions, jobs: list[Job]) -> None:
@@ -232,7 +241,7 @@ def _tell_failures(plan: _Plan, failures: dict[str, str]) -> None:
 
 
 def _record(
-    images: list[Path | str],
+    images: Wanted,
     files: list[Path],
     parameters: InferParameters,
     engine: Engine,
@@ -242,8 +251,9 @@ def _record(
     model, device = engine.checkpoint, engine.predictor.device
     first = str(files[0])
     record: Record = effective(parameters)
+    given = images.values() if isinstance(images, Mapping) else images
     record["infer.images"] = {
-        "value": [str(Path(image).resolve()) for image in images],
+        "value": [str(Path(image).resolve()) for image in given],
         "source": "argument",
     }
     record["infer.checkpoint"] = {"value": ",".join(map(str, files)), "source": "argument"}

@@ -14,6 +14,7 @@ from patchseg.inference.engine import Engine
 from patchseg.inference.kinship import Watched, as_learned, require_kin
 from patchseg.inference.layers import layers
 from patchseg.labels.classes import IGNORE
+from patchseg.models.ensemble import members
 from patchseg.parameters import InferParameters
 
 
@@ -21,7 +22,7 @@ def engine_of(checkpoint: Path | str, parameters: InferParameters = InferParamet
     """Load a checkpoint for many calls of `predict`.
 
     Args:
-        checkpoint: What `train` wrote.
+        checkpoint: What `train` wrote, or what `crossval` wrote, whose folds are averaged.
         parameters: Tile, overlap, blend, symmetries, calibrated, device, precision and threads; others are of no meaning here.
 
     Raises:
@@ -30,7 +31,7 @@ def engine_of(checkpoint: Path | str, parameters: InferParameters = InferParamet
     """
     devices.set_threads(parameters.threads)
     devices.keep_freed()
-    return Engine.of([Path(checkpoint)], parameters, devices.choose(parameters.device))
+    return Engine.of(members([checkpoint]), parameters, devices.choose(parameters.device))
 
 
 def predict(image: Array | Path | str, checkpoint: Path | str | Engine) -> NDArray[np.uint8]:

@@ -39,18 +39,15 @@ from patchseg.parameters.masks import (
     Symmetries,
     Window,
 )
-from patchseg.parameters.studies import AuditParameters
+from patchseg.parameters.studies import AuditParameters, CalibrateParameters
 from patchseg.section import Section
 
 __all__ = [
-    "AuditParameters", "AugmentParameters", "Blend", "Class", "ClassParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format",
-from patchseg.parameters.studies import CalibrateParameters
-from patchseg.section import Section
-
-__all__ = [
-    "AugmentParameters", "Blend", "CalibrateParameters", "Class", "ClassParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format",
-    "InferParameters", "Keep", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer", "Parameters",
-    "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "Symmetries", "SynthParameters", "TrainParameters", "Window", "effective",
+    "AuditParameters", "AugmentParameters", "Blend", "CalibrateParameters", "Class", "ClassParameters",
+    "DataParameters", "Device", "EvaluateParameters", "Flips", "Format", "InferParameters", "Keep", "Loss",
+    "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer", "Parameters", "Precision", "PrepareParameters",
+    "ProbabilityType", "Schedule", "Strength", "Symmetries", "SynthParameters", "TrainParameters", "Window",
+    "effective",
 ]  # fmt: skip
 
 

@@ -19,7 +19,8 @@ class InferParameters(Section):
     images: list[str] | None = setting(None, "files, folders or globs, of videos too", flag=False)
     checkpoint: str | None = setting(
         None,
-        "checkpoint, such as checkpoints/NAME/best.pt; of several, with commas between, the mean counts",
+        "checkpoint, such as checkpoints/NAME/best.pt; of several, with commas between, the mean counts, and of "
+        "crossval/NAME that of its folds",
         short="-m",
     )
     output: str = setting("masks", "folder of the masks to write", short="-o")
