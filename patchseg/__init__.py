@@ -4,6 +4,7 @@ Every verb of the command line is a function here: `synth`, `import_annotations`
 `evaluate`, `compare`, `report`, `demo`.
 `evaluate`, `audit`, `report`, `demo`.
 `evaluate`, `calibrate`, `report`, `demo`.
+`evaluate`, `compare`, `report`, `crossval`, `learning_curve`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -39,6 +40,8 @@ _HOME = {
     "calibrate": "patchseg.studies.calibrate",
     "report": "patchseg.evaluation.report",
     "audit": "patchseg.studies.audit",
+    "crossval": "patchseg.studies.crossval",
+    "learning_curve": "patchseg.studies.learning_curve",
     "demo": "patchseg.demo",
     "load": "patchseg.loading",
     "AuditParameters": "patchseg.parameters",
@@ -50,6 +53,9 @@ _HOME = {
     "InferParameters": "patchseg.parameters",
     "EvaluateParameters": "patchseg.parameters",
     "CalibrateParameters": "patchseg.parameters",
+    "CrossvalParameters": "patchseg.parameters",
+    "LearningCurveParameters": "patchseg.parameters",
+    "Parameters": "patchseg.parameters",
     "SynthParameters": "patchseg.parameters",
     "PatchsegError": "patchseg.errors",
     "Progress": "patchseg.progress",
@@ -59,10 +65,13 @@ __all__ = [
     "AuditParameters",
     "AugmentParameters",
     "CalibrateParameters",
+    "CrossvalParameters",
     "DataParameters",
     "EvaluateParameters",
     "InferParameters",
+    "LearningCurveParameters",
     "ModelParameters",
+    "Parameters",
     "PatchsegError",
     "PrepareParameters",
     "Progress",
@@ -74,11 +83,13 @@ __all__ = [
     "calibrate",
     "check",
     "compare",
+    "crossval",
     "demo",
     "engine_of",
     "evaluate",
     "import_annotations",
     "infer",
+    "learning_curve",
     "load",
     "predict",
     "predict_rows",
@@ -101,10 +112,13 @@ if TYPE_CHECKING:
         AuditParameters,
         AugmentParameters,
         CalibrateParameters,
+        CrossvalParameters,
         DataParameters,
         EvaluateParameters,
         InferParameters,
+        LearningCurveParameters,
         ModelParameters,
+        Parameters,
         PrepareParameters,
         SynthParameters,
         TrainParameters,
@@ -115,6 +129,8 @@ if TYPE_CHECKING:
     from patchseg.progress import Progress
     from patchseg.studies.audit import audit
     from patchseg.studies.calibrate import calibrate
+    from patchseg.studies.crossval import crossval
+    from patchseg.studies.learning_curve import learning_curve
     from patchseg.synth import synth
     from patchseg.training.sheet import augment
     from patchseg.training.train import train

@@ -32,13 +32,15 @@ VERBS = {
     "audit": "Find likely errors in the given masks.",
     "calibrate": "Make probabilities as sure as they are right.",
     "report": "Write scores and training as one HTML page.",
+    "crossval": "Score every image by a network that has not seen it.",
+    "learning-curve": "Tell what more labelled images would bring.",
     "parameters": "Show the effective parameters.",
 }
 
 
 def find_command(verb: str) -> click.Command:
-    """Import the command of a verb; a file cannot bear the name of a word of Python's, so `import` is in import_.py."""
-    file = f"{verb}_" if keyword.iskeyword(verb) else verb
+    """Import the command of a verb; its file has a name of Python's, so `import` is in import_.py."""
+    file = f"{verb}_" if keyword.iskeyword(verb) else verb.replace("-", "_")
     found: click.Command = importlib.import_module(f"patchseg.cli.{file}").command
     return found
 

@@ -20,7 +20,7 @@ Command = Callable[..., Any]
 def parameters(*sections: type[Section], without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """Give a command a flag for each parameter of some sections, and call it with the loaded `Parameters`.
 
-    Those named in `without` get none, because the command does not look at them.
+    Those named in `without`, by name or by full key, get none, because the command does not look at them.
 
     The command's own arguments whose name is a full key with a double underscore, such as `data__images`, count as
     parameters too.
@@ -45,7 +45,7 @@ def parameters(*sections: type[Section], without: tuple[str, ...] = ()) -> Calla
         decorated: Command = option(wrapper)
         for section in reversed(sections):
             for name, field in reversed(section.model_fields.items()):
-                if _extra(field)["flag"] and name not in without:
+                if _extra(field)["flag"] and not {name, f"{section.section}.{name}"} & set(without):
                     decorated = _option(section.section, name, field)(decorated)
         return decorated
 

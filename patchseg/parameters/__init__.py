@@ -39,15 +39,20 @@ from patchseg.parameters.masks import (
     Symmetries,
     Window,
 )
-from patchseg.parameters.studies import AuditParameters, CalibrateParameters
+from patchseg.parameters.studies import (
+    AuditParameters,
+    CalibrateParameters,
+    CrossvalParameters,
+    LearningCurveParameters,
+)
 from patchseg.section import Section
 
 __all__ = [
     "AuditParameters", "AugmentParameters", "Blend", "CalibrateParameters", "Class", "ClassParameters",
-    "DataParameters", "Device", "EvaluateParameters", "Flips", "Format", "InferParameters", "Keep", "Loss",
-    "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer", "Parameters", "Precision", "PrepareParameters",
-    "ProbabilityType", "Schedule", "Strength", "Symmetries", "SynthParameters", "TrainParameters", "Window",
-    "effective",
+    "CrossvalParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format", "InferParameters",
+    "Keep", "LearningCurveParameters", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer",
+    "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "Symmetries",
+    "SynthParameters", "TrainParameters", "Window", "effective",
 ]  # fmt: skip
 
 
@@ -63,6 +68,8 @@ class Parameters(Section):
     evaluate: EvaluateParameters = EvaluateParameters()
     audit: AuditParameters = AuditParameters()
     calibrate: CalibrateParameters = CalibrateParameters()
+    crossval: CrossvalParameters = CrossvalParameters()
+    learning_curve: LearningCurveParameters = LearningCurveParameters()
     synth: SynthParameters = SynthParameters()
 
     def sections(self) -> list[Section]:

@@ -1,6 +1,8 @@
 """The sections of the verbs that look back at the whole job, and run it over and over."""
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
 
 from patchseg.section import Section, setting
 
@@ -37,3 +39,41 @@ class CalibrateParameters(Section):
         False, "fit a threshold a class too, for the highest mean IoU; these change masks"
     )
     seed: int = setting(0, "seed of the sample of pixels, where there are more than 4 million", ge=0)
+
+
+def folds(value: Any) -> Any:
+    """Return a number of folds, from 2 on, or "all"; digits are a number.
+
+    >>> folds("5"), folds("all")
+    (5, 'all')
+    """
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if number == "all" or (isinstance(number, int) and not isinstance(number, bool) and number >= 2):
+        return number
+    raise ValueError('should be a number of folds, from 2 on, or "all"')
+
+
+Several = Annotated[int, Field(ge=2)]
+Folds = Annotated[int | str, BeforeValidator(folds, json_schema_input_type=Several | Literal["all"])]
+
+
+class CrossvalParameters(Section):
+    """How images are dealt to folds, each of which is predicted by a network that has not seen it."""
+
+    section: ClassVar[str] = "crossval"
+    folds: Folds | None = setting(
+        None, "parts of the images, or all to leave out one at a time [auto: 5, or all where there are fewer]"
+    )
+    output: str | None = setting(
+        None, "folder to write [auto: crossval/NAME, as the run is named]", short="-o"
+    )
+
+
+class LearningCurveParameters(Section):
+    """How often a network learns from parts of the images."""
+
+    section: ClassVar[str] = "learning_curve"
+    repeats: int = setting(3, "trainings from each number of images, every time others", ge=1)
+    output: str | None = setting(
+        None, "folder to write [auto: learning-curve/NAME, as the run is named]", short="-o"
+    )

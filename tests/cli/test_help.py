@@ -18,6 +18,8 @@ SECTIONS = {
     "compare": ["data"],
     "audit": ["data", "audit"],
     "calibrate": ["calibrate"],
+    "crossval": ["crossval"],
+    "learning-curve": ["learning_curve"],
 }
 
 
@@ -49,13 +51,16 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
         "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "audit", "report", "parameters",
         "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "calibrate", "report",
         "parameters",
+        "crossval", "learning-curve", "parameters",
     ]  # fmt: skip
 
 
 def test_every_file_with_a_command_is_a_verb():
     folder = Path(cli.__file__).parent
     commands = {
-        file.stem.rstrip("_") for file in folder.glob("*.py") if "\ndef command(" in file.read_text("utf-8")
+        file.stem.rstrip("_").replace("_", "-")
+        for file in folder.glob("*.py")
+        if "\ndef command(" in file.read_text("utf-8")
     }
     assert commands == set(cli.VERBS)
 
