@@ -73,9 +73,9 @@ def calibrate(
             images = _of_patches(files, loaded, Path(patches), infer, sample=sample, progress=progress)
         found = fitted(sample.pixels(), images=images, thresholds=parameters.thresholds)
     if images < FEW:
+        more = "" if parameters.masks else "; the pixels of a crossval are of all images"
         progress.say(
-            f"fitted on {counted(images, 'image')}: on so few, it holds for these rather than for others; the pixels of a "
-            "crossval are of all images"
+            f"fitted on {counted(images, 'image')}: on so few, it holds for these rather than for others{more}"
         )
     if found["temperature"] in (HOTTEST, 1 / HOTTEST):
         progress.say(
