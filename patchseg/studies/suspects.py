@@ -25,6 +25,7 @@ KINDS = {
     "wrong mask": "hardly anything of the given mask is where the prediction sees it",
 }
 _SOME = 25  # pixels; a region of so many has half the weight of a large one
+_SIDE = 0.8  # of its length that a region borders on an object of which it is a part
 _POOR, _SEVERAL = 0.5, 4  # of the usual fit, and contradictions: then the whole mask is suspect
 _CERTAINTY, _RELATIVE, _BESIDE = range(3)
 
@@ -104,7 +105,7 @@ def suspects_of(image: str, trio: Trio, fit: Fit, *, usual: Usual, tolerance: in
     seen = look(trio, usual.certainty, tolerance)
     found, poor = joined(seen.regions, trio.classes), _POOR * usual.dice
     whole = []
-    if fit.is_shifted and fit.moved >= poor:
+    if fit.is_shifted and fit.moved >= poor and math.hypot(fit.down, fit.right) > tolerance:
         shift = fit.down, fit.right
         moved = look(trio.shifted(*shift), usual.certainty, tolerance)
         whole = [_of_image(image, trio.shape, seen, max(0, seen.pixels - moved.pixels), shift=shift)]
@@ -238,8 +239,8 @@ def _alike(one: int, other: int, classes: int) -> bool:
 
 def _of_region(image: str, region: Region, classes: int) -> Suspect:
     given, predicted = _pair(region.code, classes)
-    # An object that goes on in what both masks hold borders on it along its side, one that touches it does so at a point.
-    if region.sums[_BESIDE] / BESIDE > math.sqrt(region.pixels):
+    # A part of what both masks hold borders on it along a whole side, another object that touches or crosses it does not.
+    if region.sums[_BESIDE] / BESIDE >= _SIDE * max(region.box[2:]):
         kind = "ragged outline"
     elif given and predicted:
         kind = "swapped class"

@@ -39,8 +39,8 @@ def test_the_table_has_80_columns_and_says_what_to_do(audited, run):
     assert ended.code == 0
     assert ended.out.splitlines() == [
         "   # image           kind           given       predicted    row, column  score",
-        "   1 0001            missing object background  ellipse             5, 5   0.80",
-        "   2 0001            extra object   line        background        25, 20   0.67",
+        "   1 0001            missing object background  class_2             5, 5   0.80",
+        "   2 0001            extra object   class_1     background        25, 20   0.67",
         "",
         "4 images, 2 suspects: look at the first 2 in audit/gallery.html;",
         "correct the mask where it is wrong, and leave it where the prediction is",
