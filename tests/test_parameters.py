@@ -112,6 +112,9 @@ def test_sections_come_in_the_order_of_the_work():
         "calibrate",
         "synth",
     ]
+    assert names == [
+        "data", "prepare", "model", "augment", "train", "infer", "evaluate", "crossval", "learning_curve", "synth",
+    ]  # fmt: skip
 
 
 def test_each_short_flag_is_given_once_a_section_and_every_setting_has_a_help():

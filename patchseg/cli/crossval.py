@@ -40,8 +40,8 @@ def command(parameters: Parameters, as_json: bool, overwrite: bool) -> None:
     """Score every image by a network that has not seen it.
 
     Deals the images (or groups) to folds, and for each fold prepares, trains, infers and evaluates. Writes
-    crossval/NAME with a folder a fold, the masks out of fold, scores.json and crossval.json. How long a training is, is
-    told for each fold. Ctrl-C saves and stops; the same command goes on.
+    crossval/NAME with a folder a fold, the masks out of fold, scores.json and crossval.json. --time, --steps or --epochs
+    are those of each fold. Ctrl-C saves and stops; the same command goes on.
 
     \b
     Example:

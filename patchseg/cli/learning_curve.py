@@ -39,13 +39,13 @@ def command(parameters: Parameters, as_json: bool, overwrite: bool) -> None:
 
     Learns from 25, 50, 75 and 100 % of the images (or groups), repeatedly, always for as many steps; scores each network on
     the same held-out images, those that `prepare` keeps for validation; and forecasts the score with 5, 10 and 50 more. Writes
-    learning-curve/NAME with curve.json. How long a training is, is told for each. Ctrl-C saves and stops; the same
-    command goes on.
+    learning-curve/NAME with curve.json. --time, --steps or --epochs are those of the first training. Ctrl-C saves and
+    stops; the same command goes on.
 
     \b
     Example:
       patchseg learning-curve images masks --time 5m
-      patchseg learning-curve images masks --val-images test/images --val-masks test/masks
+      patchseg learning-curve images masks --fold 1/4 --repeats 5 -e 50
     """
     refuse_more_paths()
     data = parameters.data

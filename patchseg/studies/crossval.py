@@ -92,9 +92,12 @@ def crossval(
     record = record_of(plan.parameters, "crossval", plan.pairs, plan.group)
     with claimed(study, record, overwrite=overwrite):
         _tell(plan, progress)
+        told: set[str] = set()
         for fold in range(1, plan.folds + 1):
             if finished(plan.part(fold)) is None:
-                _run(plan, fold, Within(progress, f"fold {fold}/{plan.folds}"))
+                part = f"fold {fold}/{plan.folds}"
+                _run(plan, fold, Within(progress, part, told))
+                progress.say(f"{part}: finished")
         return _scored(plan, progress)
 
 

@@ -83,9 +83,12 @@ def learning_curve(
         repeats = plan.parameters.learning_curve.repeats
         every = subsets(split["train"], repeats=repeats, seed=plan.parameters.prepare.seed)
         _tell(plan, split, every, progress)
+        told: set[str] = set()
         for number, subset in enumerate(every, 1):
             if finished(plan.folder / subset.folder) is None:
-                _run(plan, subset, Within(progress, f"training {number}/{len(every)}"))
+                part = f"training {number}/{len(every)}"
+                score = _run(plan, subset, Within(progress, part, told))
+                progress.say(f"{part}: mean IoU {score:.4f} with {counted(len(subset.images), 'image')}")
         points = [finished(plan.folder / subset.folder) or {} for subset in every]
         path = plan.folder / CURVE
         write_json(path, curve(points, held_out=split["val"]))
@@ -158,8 +161,8 @@ def _tell(plan: Plan, split: Mapping[str, Any], every: list[Subset], progress: P
         progress.say(line)
 
 
-def _run(plan: Plan, subset: Subset, progress: Progress) -> None:
-    """Do one training, or what is left of it."""
+def _run(plan: Plan, subset: Subset, progress: Progress) -> float:
+    """Do one training, or what is left of it, and return its score."""
     part, p = plan.folder / subset.folder, plan.parameters
     patches = part / "patches.h5"
     _prepare(plan, patches, subset.images, progress)
@@ -176,6 +179,7 @@ def _run(plan: Plan, subset: Subset, progress: Progress) -> None:
         part, {"images": len(subset.images), "share": subset.share, "repeat": subset.repeat, "score": score}
     )
     patches.unlink()  # they can be cut again, and a dozen of them may be more than the disk has room for
+    return float(score)
 
 
 def _steps(plan: Plan) -> dict[str, Any]:

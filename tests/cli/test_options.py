@@ -132,6 +132,9 @@ def test_parameters_as_json_are_one_document_in_the_order_of_the_work(run, here)
     table = json.loads(run("parameters", "--json").out)
     sections = list(dict.fromkeys(key.split(".")[0] for key in table))
     assert sections == ["data", "prepare", "model", "augment", "train", "infer", "evaluate", "calibrate", "synth"]
+    assert sections == [
+        "data", "prepare", "model", "augment", "train", "infer", "evaluate", "crossval", "learning_curve", "synth",
+    ]  # fmt: skip
     assert table["infer.overlap"] == {"value": 0.5, "source": "default"}
 
 

@@ -41,14 +41,17 @@ class Killed(Exception):
 
 
 class Told(Progress):
-    """Remembers the lines; kills, or presses Ctrl-C, at the first one that holds some words."""
+    """Remembers the lines; kills, or presses Ctrl-C, at the first line or bar that holds some words."""
 
     def __init__(self, words=None, error=Killed):
         self.lines, self._words, self._error = [], words, error
 
     def say(self, line):
         self.lines.append(line)
-        if self._words and self._words in line:
+        self.start(line, 0)
+
+    def start(self, label, total):
+        if self._words and self._words in label:
             raise self._error
 
 

@@ -46,7 +46,7 @@ def test_a_training_sees_its_own_images_and_never_those_held_out(curved, tmp_pat
     split = read(curved / "split.json")
     with pytest.raises(kit.killed):
         learning_curve(
-            *many, parameters=kit.settings(tmp_path / "lc"), progress=kit.hear("training 3/4: unet")
+            *many, parameters=kit.settings(tmp_path / "lc"), progress=kit.hear("training 3/4, epoch")
         )
     with h5py.File(tmp_path / "lc/share-50-repeat-1/patches.h5") as file:
         trained = set(np.unique(file["train/images"][..., 0]).tolist())
@@ -59,7 +59,7 @@ def test_a_training_sees_its_own_images_and_never_those_held_out(curved, tmp_pat
 def test_a_curve_that_was_killed_goes_on_and_repeats_no_finished_training(curved, tmp_path, kit, many):
     folder = tmp_path / "lc"
     with pytest.raises(kit.killed):
-        learning_curve(*many, parameters=kit.settings(folder), progress=kit.hear("training 3/4: unet"))
+        learning_curve(*many, parameters=kit.settings(folder), progress=kit.hear("training 3/4, epoch"))
     before = (folder / FIRST / "checkpoints/patches/last.pt").stat().st_mtime_ns
     told = kit.hear()
     learning_curve(*many, parameters=kit.settings(folder), progress=told)
@@ -75,7 +75,7 @@ def test_epochs_become_the_steps_of_the_training_on_all_images(tmp_path, kit, ma
     folder = tmp_path / "lc"
     given = kit.settings(folder, steps=None, epochs=1, batch=8)
     with pytest.raises(kit.killed):
-        learning_curve(*many, parameters=given, progress=kit.hear("training 3/4: unet"))
+        learning_curve(*many, parameters=given, progress=kit.hear("training 3/4, epoch"))
     for share in (100, 75):
         state = load(folder / f"share-{share}-repeat-1/checkpoints/patches/last.pt").training
         assert state["total"] == 4 * 2 * 4 // 8  # 4 images of 2 patches, each with its flips, 8 at a time
@@ -86,7 +86,7 @@ def test_repeats_learn_from_other_images_with_other_seeds(tmp_path, kit, many):
     folder = tmp_path / "lc"
     with pytest.raises(kit.killed):
         learning_curve(
-            *many, parameters=kit.settings(folder, repeats=2), progress=kit.hear("training 6/8: unet")
+            *many, parameters=kit.settings(folder, repeats=2), progress=kit.hear("training 6/8, epoch")
         )
     seeds = [load(folder / f"share-100-repeat-{r}/checkpoints/patches/last.pt").parameters for r in (1, 2)]
     assert [record["train.seed"]["value"] for record in seeds] == [0, 1]
@@ -106,7 +106,7 @@ def test_validation_images_of_their_own_are_what_is_held_out(tmp_path, kit, many
     given = kit.settings(
         tmp_path / "lc", prepare={"val_images": str(own.images), "val_masks": str(own.masks)}
     )
-    told = kit.hear("training 1/4: unet")
+    told = kit.hear("training 1/4, epoch")
     with pytest.raises(kit.killed):
         learning_curve(*many, parameters=given, progress=told)
     assert any(
