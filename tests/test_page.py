@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from patchseg.page import Html, element, escape, image, line_chart, matrix, page, score, table
-from patchseg.page.charts import ticks
+from patchseg.page.axes import ticks
 from patchseg.page.shell import VOID
 
 EVIL = '<script>alert("1")</script>'

@@ -26,7 +26,7 @@ from patchseg.evaluation.averages import (
     sums_of,
 )
 from patchseg.evaluation.evaluate import evaluate
-from patchseg.evaluation.report import read_scores
+from patchseg.evaluation.documents import read_scores
 from patchseg.evaluation.statistics import Interval, Values, exchange_test, jackknife, ratio
 from patchseg.evaluation.units import groups_by_pattern, groups_in
 from patchseg.evaluation.verdict import verdict

@@ -1,22 +1,20 @@
-"""One image of a report: what was given, what is true, what was predicted, and what is wrong in which way.
+"""One image of a report, reduced to what a page can show: what was given, what is true, what was predicted, and how surely.
 
-Files flow in, by way of arrays no larger than a screen; pictures for a page flow out.
+Files flow in; arrays no larger than a screen flow out, which `views` makes pictures of.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchseg.errors import PatchsegError
 from patchseg.imaging import Reading, open_image, open_raw
-from patchseg.imaging.box import Box
-from patchseg.imaging.picture import IGNORE, IGNORE_COLOR, colorize, hexadecimal, rgb, to_rgb8
-from patchseg.imaging.scale import ScaledSource
-from patchseg.imaging.source import Array, ImageSource
+from patchseg.imaging.picture import IGNORE, to_rgb8
+from patchseg.imaging.scale import reduced
+from patchseg.imaging.source import Array, ArraySource
 from patchseg.labels.classes import Classes
-from patchseg.page import Html, element, escape, image
 
 LONGEST = 1000  # pixels of a picture's longer side; more would only make the page heavy
 
@@ -26,7 +24,6 @@ ERRORS = {
     "false alarm": ("#ff5a2a", "a class where the truth has background"),
     "confused": ("#ffe14d", "another class than the true one"),
 }
-_GRAYS = 12  # of the image behind the errors: few enough to be stored exactly in little space
 _RIGHT = 0
 
 
@@ -39,12 +36,34 @@ class Panels:
         truth: (h, w) uint8 class indices, 255 is ignored.
         prediction: Likewise.
         scale: Of what is shown to the files.
+        confidence: (h, w) float32 from 0 to 1, by how much the likeliest class exceeds the next; None where it was not kept.
     """
 
     image: NDArray[np.uint8] | None
     truth: NDArray[np.uint8]
     prediction: NDArray[np.uint8]
     scale: float = 1.0
+    confidence: NDArray[np.float32] | None = None
+
+    def within(self, longest: int) -> "Panels":
+        """Return the same, no longer than `longest` pixels either way.
+
+        >>> Panels(None, np.zeros((4, 8), np.uint8), np.zeros((4, 8), np.uint8)).within(4).truth.shape
+        (2, 4)
+        """
+        scale = min(1.0, longest / max(self.truth.shape))
+        if scale == 1:
+            return self
+        return replace(
+            self,
+            image=None if self.image is None else _smaller(self.image, longest, labels=False),
+            truth=_smaller(self.truth, longest, labels=True)[:, :, 0],
+            prediction=_smaller(self.prediction, longest, labels=True)[:, :, 0],
+            scale=self.scale * scale,
+            confidence=None
+            if self.confidence is None
+            else _smaller(self.confidence, longest, labels=True)[:, :, 0],
+        )
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,7 @@ def read_panels(
     *,
     masks: Classes | None = None,
     reading: Reading = Reading(),
+    confidence: Path | None = None,
 ) -> Panels:
     """Read an image with its true and its predicted mask, reduced to what a page can show.
 
@@ -75,6 +95,7 @@ def read_panels(
         classes: What the pixels of the true mask mean.
         masks: What those of the predicted one mean; by default they are class indices.
         reading: How the image is read, and the page of the true mask.
+        confidence: Where `infer --confidence` would have put it; it is left out where it is missing or does not fit.
 
     Raises:
         DataError: A file is missing or damaged, or holds what is no class.
@@ -82,13 +103,15 @@ def read_panels(
     # Predicted masks hold the place of a class, whatever its value is in the data set.
     places = masks or classes.by_place()
     with open_raw(truth, reading.of_masks) as source:
-        true, scale = classes.encode(_shown(source, labels=True), truth, source.palette), _scale(source)
+        true = classes.encode(reduced(source, LONGEST, labels=True), truth, source.palette)
+        scale = min(1.0, LONGEST / max(source.shape[:2]))
     with open_raw(mask) as source:
-        predicted = places.encode(_shown(source, labels=True), mask, source.palette)
+        predicted = places.encode(reduced(source, LONGEST, labels=True), mask, source.palette)
+    sure = _confidence(confidence, true.shape)
     if picture is None:
-        return Panels(None, true, predicted, scale)
+        return Panels(None, true, predicted, scale, sure)
     with open_image(picture, reading) as source:
-        return Panels(to_rgb8(_shown(source, labels=False)), true, predicted, scale)
+        return Panels(to_rgb8(reduced(source, LONGEST)), true, predicted, scale, sure)
 
 
 def error_kinds(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -102,73 +125,18 @@ def error_kinds(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDAr
     return np.select(cases, [np.uint8(n) for n in (IGNORE, _RIGHT, 1, 2)], np.uint8(3))
 
 
-def draw(panels: Panels, palette: NDArray[np.uint8], *, name: str) -> Html:
-    """Return the pictures of an image side by side, each with what it is beneath."""
-    kinds = error_kinds(panels.truth, panels.prediction)
-    figures = [
-        _figure(image(colorize(panels.truth, palette), f"{name}: truth", exact=True), "truth"),
-        _figure(image(colorize(panels.prediction, palette), f"{name}: prediction", exact=True), "prediction"),
-        _figure(image(_paint(kinds, panels.image), f"{name}: errors", exact=True), _shares(kinds)),
-    ]
-    if panels.image is not None:
-        figures.insert(0, _figure(image(panels.image, f"{name}: image"), "image"))
-    return element("div", *figures, class_="pictures", style=f"--count: {len(figures)}")
+def _confidence(path: Path | None, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """Read how sure a network was; what is missing or does not fit would be no reason to show nothing."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        with open_raw(path) as source:
+            pixels = reduced(source, LONGEST, labels=True)
+    except PatchsegError:
+        return None
+    fits = pixels.shape[:2] == shape and pixels.dtype.kind == "f"
+    return pixels[:, :, 0].astype(np.float32) if fits else None
 
 
-def _figure(picture: Html, caption: Html | str) -> Html:
-    return element("figure", picture, element("figcaption", caption))
-
-
-def class_legend(names: Sequence[str], palette: NDArray[np.uint8], shown: Sequence[Panels]) -> Html:
-    """Return the colours of the classes, and that of ignored pixels where there are any."""
-    entries = [(hexadecimal(color), name) for color, name in zip(palette, names, strict=True)]
-    if any((mask == IGNORE).any() for panels in shown for mask in (panels.truth, panels.prediction)):
-        entries.append((hexadecimal(IGNORE_COLOR), "ignored"))
-    return element("ul", *(element("li", chip(color), name) for color, name in entries), class_="legend")
-
-
-def error_legend() -> Html:
-    """Return the colours of the kinds of errors."""
-    entries = [
-        element("li", chip(color), element("span", element("strong", kind), f": {meaning}"))
-        for kind, (color, meaning) in ERRORS.items()
-    ]
-    return element("ul", *entries, class_="legend")
-
-
-def chip(color: str) -> Html:
-    """Return a small square of a colour "#rrggbb"."""
-    return element("span", class_="chip", style=f"background: {escape(color)}", aria_hidden="true")
-
-
-def _scale(source: ImageSource) -> float:
-    return min(1.0, LONGEST / max(source.shape[:2]))
-
-
-def _shown(source: ImageSource, *, labels: bool) -> Array:
-    scale = _scale(source)
-    shown = ScaledSource(source, scale, labels=labels) if scale < 1 else source
-    return shown.read(Box(0, 0, *shown.shape[:2]))
-
-
-def _paint(kinds: NDArray[np.uint8], picture: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """Lay the kinds of errors over the image, which steps back into dark gray."""
-    light = np.full(kinds.shape, 0.5) if picture is None else picture.mean(axis=2) / 256
-    gray = (20 + (light * _GRAYS).astype(np.uint8) * (100 // _GRAYS)).astype(np.uint8)
-    painted = np.repeat(gray[:, :, None], 3, axis=2)
-    for number, (color, _) in enumerate(ERRORS.values(), start=1):
-        painted[kinds == number] = rgb(color)
-    painted[kinds == IGNORE] = IGNORE_COLOR
-    return painted
-
-
-def _shares(kinds: NDArray[np.uint8]) -> Html:
-    """Tell the share of each kind among the pixels that count."""
-    counted = max(1, int((kinds != IGNORE).sum()))
-    shares = {kind: (kinds == number).sum() / counted for number, kind in enumerate(ERRORS, start=1)}
-    told = [
-        element("span", chip(ERRORS[kind][0]), f"{100 * share:.2f} % {kind}")
-        for kind, share in shares.items()
-        if share
-    ]
-    return element("span", *(told or [escape("no errors")]), class_="shares")
+def _smaller(pixels: Array, longest: int, *, labels: bool) -> Array:
+    return reduced(ArraySource(pixels), longest, labels=labels)

@@ -1,52 +1,92 @@
-"""scores.json and a run's folder -> one self-contained report.html.
+"""scores.json, and what other verbs have written -> one self-contained report.html.
 
-The files are read here; `sections` makes parts of a page of what they hold.
+The files are read here, by way of `documents`, `panels` and `clips`; sections make parts of a page of what they hold.
 """
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchseg.errors import DataError, UsageError
-from patchseg.evaluation import sections
-from patchseg.evaluation.panels import Example, read_panels
-from patchseg.evaluation.sections import Scores
+from patchseg.evaluation import courses, galleries, sections
+from patchseg.evaluation.clips import clips_of, picture_of
+from patchseg.evaluation.conclusions import conclusions
+from patchseg.evaluation.documents import (
+    CURVE,
+    SUGGESTIONS,
+    SUSPECTS,
+    Found,
+    Run,
+    Scores,
+    classes_of,
+    find,
+    read_run,
+    read_scores,
+    reading_of,
+    record_of,
+)
+from patchseg.evaluation.further import further
+from patchseg.evaluation.galleries import Gallery, Limits
+from patchseg.evaluation.panels import LONGEST, Example, read_panels
 from patchseg.imaging import Reading
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.labels.classes import Classes
 from patchseg.page import page
 
-_KEYS = ["mean_iou", "mean_iou_foreground", "pixel_accuracy", "classes", "images", "confusion", "palette"]
+MOST = 5_000_000  # bytes of a page
+# From generous to none at all; the first with which the page is small enough is taken.
+LIMITS = (
+    Limits(LONGEST, 24, 240),
+    Limits(700, 18, 200),
+    Limits(480, 12, 160),
+    Limits(320, 8, 128),
+    Limits(160, 4, 96),
+)
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a training left behind.
+class Evidence:
+    """What a report shows beside the scores, as far as it is there.
 
     Attributes:
-        name: Of the run.
-        metrics: A dictionary an epoch: epoch, loss/train, loss/val, rate, mean_iou, iou/<class>.
-        parameters: {key: {value, source}}.
+        run: The training.
+        examples: Images to look at.
+        curve: What curve.json of a learning curve holds.
+        calibration: What the checkpoint holds of one.
+        suspects: Of `audit`.
+        suggestions: Of `suggest`.
     """
 
-    name: str
-    metrics: list[dict[str, Any]]
-    parameters: dict[str, dict[str, Any]]
+    run: Run | None = None
+    examples: Sequence[Example] = ()
+    curve: Scores | None = None
+    calibration: Scores | None = None
+    suspects: Gallery | None = None
+    suggestions: Gallery | None = None
 
 
 def report(
-    scores: Path | str, run: Path | str | None = None, *, output: Path | str, overwrite: bool = False
+    scores: Path | str,
+    run: Path | str | None = None,
+    *,
+    output: Path | str,
+    overwrite: bool = False,
+    curve: Path | str | None = None,
+    suspects: Path | str | None = None,
+    suggestions: Path | str | None = None,
+    checkpoint: Path | str | None = None,
 ) -> Path:
-    """Write scores and the course of a training as one HTML file that needs no other.
+    """Write scores, and what is known beside them, as one HTML file that needs no other.
 
     Args:
         scores: The scores.json of `evaluate`; the masks and images it names are read beside it.
         run: The folder of a run, such as runs/NAME; without it the page tells no training.
         output: The file to write.
         overwrite: Whether an existing file may be replaced.
+        curve: The curve.json of `learning-curve`, or its folder; without it, the one beside the scores if there is one.
+        suspects: Likewise suspects.json of `audit`.
+        suggestions: Likewise suggestions.json of `suggest`.
+        checkpoint: Whose calibration is shown, if it has one.
 
     Returns:
         The path of the report.
@@ -58,53 +98,27 @@ def report(
     scores, output = Path(scores), Path(output)
     refuse_existing([output], overwrite=overwrite)
     document = read_scores(scores)
-    classes = _classes(document, scores)
-    examples = [_example(rank, entry, scores.parent, classes) for rank, entry in telling(document["images"])]
+    classes = classes_of(document, scores)
+    chosen = telling(document["images"])
+    found = {
+        name: find(name, Path(given) if given else None, scores.parent)
+        for name, given in ((CURVE, curve), (SUSPECTS, suspects), (SUGGESTIONS, suggestions))
+    }
     record = read_run(Path(run)) if run else None
+    learned = found[CURVE]
+    evidence = Evidence(
+        record,
+        [_example(rank, entry, scores.parent, classes) for rank, entry in chosen],
+        learned.content if learned else None,
+        _calibration(Path(checkpoint)) if checkpoint else None,
+        _suspects(found[SUSPECTS], classes, _first_reading(document, scores.parent)),
+        _suggestions(found[SUGGESTIONS]),
+    )
     title = f"Report: {record.name if record else scores.resolve().parent.name}"
-    text = report_html(document, record, title=title, examples=examples)
+    text = report_html(document, evidence, title=title)
     with whole(output) as part:
         part.write_text(text, encoding="utf-8")
     return output
-
-
-def read_scores(path: Path) -> Scores:
-    """Read scores.json.
-
-    Raises:
-        UsageError: The file is missing.
-        DataError: It is no scores.json.
-    """
-    document = _json(_text(path), str(path))
-    missing = [key for key in _KEYS if not isinstance(document, dict) or key not in document]
-    if missing:
-        raise DataError(
-            f"{path}: has no {', '.join(missing)}; expected the scores.json that `patchseg evaluate` writes"
-        )
-    strange = [color for color in document["palette"] if not re.fullmatch("#[0-9a-fA-F]{6}", str(color))]
-    if strange or len(document["palette"]) != len(document["classes"]):
-        raise DataError(
-            f"{path}: palette holds {document['palette']}; expected a colour #rrggbb for each class"
-        )
-    return dict(document)
-
-
-def read_run(folder: Path) -> Run:
-    """Read the record of a training: metrics.jsonl and parameters.effective.json.
-
-    Raises:
-        UsageError: A file is missing.
-        DataError: A file is no JSON.
-    """
-    metrics, parameters = folder / "metrics.jsonl", folder / "parameters.effective.json"
-    text = _text(metrics)
-    # A run that was killed, or that goes on, may have left its last line unfinished.
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    return Run(
-        folder.resolve().name,
-        [_json(line, f"{metrics}: line {number}") for number, line in enumerate(lines, start=1)],
-        _json(_text(parameters), str(parameters)),
-    )
 
 
 def telling(images: Sequence[Scores]) -> list[tuple[str, Scores]]:
@@ -125,73 +139,91 @@ def telling(images: Sequence[Scores]) -> list[tuple[str, Scores]]:
     return [(rank, ranked[place]) for rank, place in places.items()]
 
 
-def report_html(
-    scores: Scores, run: Run | None = None, *, title: str, examples: Sequence[Example] = ()
-) -> str:
-    """Return the report as a document.
+def report_html(scores: Scores, evidence: Evidence = Evidence(), *, title: str) -> str:
+    """Return the report as a document of less than 5 MB: pictures shrink, and galleries, until it is.
 
     Args:
         scores: What scores.json holds.
-        run: The training, where it is known.
+        evidence: What is shown beside.
         title: Of the page.
-        examples: Images to show.
     """
-    parts = [
-        sections.headline(scores, title),
-        sections.classes(scores),
-        sections.training(scores, run.metrics) if run else None,
-        sections.examples(scores, examples),
-        sections.images(scores),
-        sections.parameters(run.parameters) if run else None,
-    ]
-    return page(title, parts)
+    for limits in LIMITS:
+        text = _html(scores, evidence, title, limits)
+        if len(text.encode()) < MOST:
+            break
+    return text
 
 
-def _classes(document: Scores, path: Path) -> tuple[Classes, Classes]:
-    """Return the classes of the true masks, and of the predicted ones, which hold places unless it says otherwise."""
-    items = [
-        {"name": item["name"], "value": item.get("value", place), "color": color}
-        for place, (item, color) in enumerate(zip(document["classes"], document["palette"], strict=True))
-    ]
-    try:
-        truth = Classes.from_json(items, document.get("reading"))
-        if not (masks := document.get("masks")):
-            return truth, truth.by_place()
-        written = [item | {"value": value} for item, value in zip(items, masks["values"], strict=True)]
-        return truth, Classes.from_json(written, masks["reading"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: does not say how masks are read ({error!r}); evaluate again") from None
+def _html(scores: Scores, evidence: Evidence, title: str, limits: Limits) -> str:
+    run, curve = evidence.run, evidence.curve
+    return page(
+        title,
+        [
+            sections.headline(scores, title, conclusions(scores, curve)),
+            sections.averages(scores),
+            sections.spread(scores),
+            galleries.examples(scores, evidence.examples, limits.longest),
+            sections.classes(scores),
+            further(scores),
+            courses.certainty(scores, evidence.calibration),
+            courses.learning_curve(curve) if curve else None,
+            galleries.suspects(evidence.suspects, limits) if evidence.suspects else None,
+            galleries.suggestions(evidence.suggestions, limits) if evidence.suggestions else None,
+            sections.images(scores),
+            courses.training(scores, run.metrics) if run else None,
+            courses.parameters(run.parameters) if run else None,
+        ],
+    )
 
 
 def _example(rank: str, entry: Scores, folder: Path, classes: tuple[Classes, Classes]) -> Example:
     picture = folder / entry["image"] if entry["image"] else None
     mask, (true, predicted) = folder / entry["mask"], classes
+    record = record_of(mask)
     panels = read_panels(
-        picture, folder / entry["truth"], mask, true, masks=predicted, reading=_reading(mask)
-    )
+        picture, folder / entry["truth"], mask, true,
+        masks=predicted, reading=reading_of(record), confidence=_confidence(mask, record),
+    )  # fmt: skip
     return Example(rank, entry["name"], entry["mean_iou"], panels)
 
 
-def _reading(mask: Path) -> Reading:
-    """Return how `infer` has read the image of a mask, as it is recorded in the folder of the masks."""
-    records = (folder / "parameters.effective.json" for folder in mask.resolve().parents)
-    record = next((record for record in records if record.exists()), None)
-    return Reading.of(_json(_text(record), str(record))) if record else Reading()
+def _confidence(mask: Path, record: Path | None) -> Path:
+    """Return where `infer --confidence` puts what belongs to a mask: into a folder beside the masks, under the same name."""
+    folder = record.parent if record else mask.resolve().parent
+    return (folder / "confidence" / mask.resolve().relative_to(folder)).with_suffix(".tif")
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); check the path"
-        ) from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: is no text; expected JSON") from None
+def _first_reading(document: Scores, folder: Path) -> Reading:
+    """Return how images were read, as it is recorded beside the masks, which lie together."""
+    masks = [folder / entry["mask"] for entry in document["images"][:1]]
+    return reading_of(record_of(masks[0])) if masks else Reading()
 
 
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{where}: is no JSON ({error}); make it again") from None
+def _suspects(found: Found | None, classes: tuple[Classes, Classes], reading: Reading) -> Gallery | None:
+    if found is None:
+        return None
+    folder = found.folder
+    return Gallery(
+        found.content["suspects"], lambda entry, side: clips_of(entry, folder, classes, side, reading)
+    )
+
+
+def _suggestions(found: Found | None) -> Gallery | None:
+    if found is None:
+        return None
+    folder = found.folder
+
+    def pictures(entry: dict[str, Any], side: int) -> galleries.Pictures:
+        # `suggest` sets three pictures of a crop side by side.
+        drawn = picture_of(folder / entry["picture"], 3 * side) if entry["picture"] else None
+        return {} if drawn is None else {"image, prediction, disagreement": drawn}
+
+    return Gallery(found.content["suggestions"], pictures)
+
+
+def _calibration(path: Path) -> Scores | None:
+    """Return what a checkpoint holds of a calibration; None where it holds none."""
+    from patchseg.models.checkpoint import load  # imports torch, which no other part of a report needs
+
+    calibration: Scores | None = getattr(load(path), "calibration", None)
+    return calibration

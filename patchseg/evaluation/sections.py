@@ -1,53 +1,70 @@
-"""The sections of a report: plain values, as they stand in scores.json and in a run's folder -> parts of a page."""
+"""What the scores say, as sections of a report: scores.json -> parts of a page."""
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from patchseg.evaluation.conclusions import interval
+from patchseg.evaluation.documents import Scores
 from patchseg.evaluation.metrics import METRICS
-from patchseg.evaluation.panels import Example, chip, class_legend, draw, error_legend
-from patchseg.imaging.picture import rgb
-from patchseg.page import Html, element, line_chart, matrix, score, table
+from patchseg.evaluation.views import chip
+from patchseg.page import Html, Strip, element, matrix, score, strips, table
+from patchseg.page.shell import Content
 from patchseg.progress import counted
 
 _TITLES = {"iou": "IoU", "dice": "Dice"}
+_MEANS = {
+    "mean_iou": "mean IoU",
+    "mean_iou_foreground": "mean IoU without background",
+    "pixel_accuracy": "pixel accuracy",
+}
 MANY = 30  # images; a longer table is folded
+MOST_CELLS = 10_000  # of the table of images; the rest is in scores.csv
+MOST_CLASSES = 24  # in the confusion matrix, and in the strips
 
-Scores = dict[str, Any]
 
+def headline(scores: Scores, title: str, told: Sequence[str] = ()) -> Html:
+    """Return the conclusions, the few numbers that matter, and what they mean.
 
-def headline(scores: Scores, title: str) -> Html:
-    """Return the few numbers that matter, and what they mean."""
-    images, names = scores["images"], _names(scores)
-    numbers = {
-        "mean IoU": scores["mean_iou"],
-        "mean IoU without background": scores["mean_iou_foreground"],
-        "pixel accuracy": scores["pixel_accuracy"],
-    }
+    Args:
+        scores: What scores.json holds.
+        title: Of the page.
+        told: The conclusions, the most important first.
+    """
+    images, names = scores["images"], names_of(scores)
+    averaged = (scores.get("statistics") or {}).get("images")
+    numbers = [
+        (name, averaged[key]["value"], interval(averaged[key])) if averaged else (name, scores[key], None)
+        for key, name in _MEANS.items()
+    ]
     return element(
         "header",
         element("h1", title),
-        element(
-            "p", f"{counted(len(images), 'image')}, {len(names)} classes: {', '.join(names)}", class_="note"
-        ),
+        element("div", *(element("p", sentence) for sentence in told), class_="verdict") if told else None,
         element(
             "dl",
             *(
-                element("div", element("dt", what), element("dd", score(value)))
-                for what, value in numbers.items()
+                element(
+                    "div", element("dt", what), element("dd", score(value), ends and element("small", ends))
+                )
+                for what, value, ends in numbers
             ),
             class_="headline",
         ),
-        element("p", *_explanation(images), class_="note"),
-    )
+        element("p", *_explanation(images, averaged=bool(averaged)), class_="note"),
+        element(
+            "p", f"{counted(len(images), 'image')}, {len(names)} classes: {', '.join(names)}", class_="note"
+        ),
+    )  # fmt: skip
 
 
-def _explanation(images: Sequence[Scores]) -> list[str]:
+def _explanation(images: Sequence[Scores], *, averaged: bool) -> list[str]:
     told = [
         "IoU (intersection over union): of the pixels that truth or prediction give to a class, the share that both "
-        "do; 1 is perfect. The pixels of all images are counted together."
+        "do; 1 is perfect. ",
+        "Each number is a mean over the images, all of which count alike, with its 95 % interval."
+        if averaged
+        else "The pixels of all images are counted together.",
     ]
     ranked = sorted(entry["mean_iou"] for entry in images if entry["mean_iou"] is not None)
     if len(ranked) > 1:
@@ -58,102 +75,124 @@ def _explanation(images: Sequence[Scores]) -> list[str]:
     return told
 
 
+def averages(scores: Scores) -> Html | None:
+    """Return both ways of averaging side by side, each with its intervals; None for scores that have none."""
+    statistics = scores.get("statistics")
+    if not statistics:
+        return None
+    pooled, images = statistics["pooled"], statistics["images"]
+    lines: list[tuple[Content, Scores, Scores]] = [
+        (name, pooled[key], images[key]) for key, name in _MEANS.items()
+    ]
+    for key in ("iou", "dice"):
+        for name, color, one, other in zip(
+            names_of(scores), palette_of(scores), pooled[key], images[key], strict=True
+        ):
+            lines.append((element("span", chip(color), f"{_TITLES[key]} {name}"), one, other))
+    rows = [
+        [name, one["value"], interval(one), other["value"], interval(other)] for name, one, other in lines
+    ]
+    head = ["score", "all pixels together", "95 % interval", "mean over images", "95 % interval"]
+    note = str(statistics.get("note") or "")
+    return element(
+        "section",
+        element("h2", "Scores and how sure they are"),
+        element("p", f"{note[:1].upper()}{note[1:]}".rstrip(".") + "." if note else None, class_="note"),
+        table(head, rows, label="scores with their intervals"),
+        element(
+            "p",
+            "All pixels together: large images and large objects count more. Mean over images: every image counts alike, which "
+            "is what to expect of the next one. Where the two differ much, images differ much. An interval is the range in "
+            "which the score of all images like these lies, nineteen times out of twenty.",
+            class_="note",
+        ),
+    )
+
+
+def spread(scores: Scores) -> Html | None:
+    """Return a dot an image: mean IoU, and the IoU of each class; None where nothing is scored."""
+    images = scores["images"]
+    averaged = (scores.get("statistics") or {}).get("images") or {}
+    means = averaged.get("iou") or [None] * len(scores["classes"])
+    rows = [
+        _strip("mean IoU", [(entry["name"], entry["mean_iou"]) for entry in images], averaged.get("mean_iou"))
+    ]
+    for place, (name, color) in enumerate(zip(names_of(scores), palette_of(scores), strict=True)):
+        dots = [(entry["name"], entry["classes"][place]["iou"]) for entry in images]
+        row = _strip(name, dots, means[place])
+        rows.append(row._replace(style=f"--series: var(--series-{1 + place % 6}); --own: {color}"))
+    rows = [row for row in rows if row.dots][: 1 + MOST_CLASSES]
+    if not rows:
+        return None
+    has_intervals = any(row.interval for row in rows)
+    return element(
+        "section",
+        element("h2", "Image by image"),
+        element(
+            "p",
+            "Each dot is an image; point at it to read its name."
+            + (
+                " The bar is the 95 % interval of the mean over images, the line in it that mean."
+                if has_intervals
+                else ""
+            ),
+            class_="note",
+        ),
+        strips(rows, title="IoU of each image"),
+    )
+
+
+def _strip(label: str, dots: Sequence[tuple[str, float | None]], mean: Scores | None) -> Strip:
+    known = [(str(name), value) for name, value in dots if value is not None]
+    if not mean:
+        return Strip(label, known)
+    ends = (mean["low"], mean["high"])
+    return Strip(label, known, mean["value"], None if None in ends else ends)
+
+
 def classes(scores: Scores) -> Html:
     """Return the scores of each class, and which classes are mistaken for which."""
     rows = [
         [element("span", chip(color), item["name"]), *(item[metric] for metric in METRICS)]
-        for item, color in zip(scores["classes"], _palette(scores), strict=True)
+        for item, color in zip(scores["classes"], palette_of(scores), strict=True)
     ]
     head = ["class", *(_TITLES.get(metric, metric) for metric in METRICS)]
+    shown = most_mistaken(scores["confusion"])
+    left_out = len(rows) - len(shown)
+    note = "Each row is a true class and sums to 100 %: where its pixels went."
+    if left_out:
+        note = f"The {len(shown)} classes that are mistaken most; {left_out} more are in scores.json. {note}"
     return element(
         "section",
         element("h2", "Classes"),
+        element(
+            "p",
+            "The pixels of all images together. Precision: of what is predicted as a class, the share that is; recall: of what "
+            "is of a class, the share that is found.",
+            class_="note",
+        ),
         element(
             "div",
             element("div", table(head, rows, label="scores of each class", bars={1})),
             element(
                 "div",
-                matrix(scores["confusion"], _names(scores)),
-                element(
-                    "p", "Each row is a true class and sums to 100 %: where its pixels went.", class_="note"
-                ),
+                matrix(scores["confusion"], names_of(scores), shown=shown),
+                element("p", note, class_="note"),
             ),
             class_="columns",
         ),
     )
 
 
-def training(scores: Scores, metrics: Sequence[Scores]) -> Html:
-    """Return the curves of a training.
+def most_mistaken(confusion: Sequence[Sequence[int]], most: int = MOST_CLASSES) -> list[int]:
+    """Return the classes with the most wrong pixels, in their own order; all of them where they are few.
 
-    Args:
-        scores: What scores.json holds; its classes have the same hue in the curves.
-        metrics: A dictionary an epoch, see `report.Run`.
+    >>> most_mistaken([[9, 0, 1], [0, 9, 0], [0, 0, 9]], 2)
+    [0, 2]
     """
-
-    def curve(key: str) -> list[tuple[float, float | None]]:
-        return [(line["epoch"], line.get(key)) for line in metrics]
-
-    classes = dict.fromkeys(key for line in metrics for key in line if key.startswith("iou/"))
-    losses = {"training": curve("loss/train"), "validation": curve("loss/val")}
-    ious = {"mean": curve("mean_iou"), **{key.removeprefix("iou/"): curve(key) for key in classes}}
-    colors = dict(zip(_names(scores), _palette(scores), strict=True))
-    charts = [
-        line_chart(losses, title="Loss", x_label="epoch"),
-        line_chart(
-            ious, title="IoU on the validation images", x_label="epoch", y_range=(0, 1), colors=colors
-        ),
-        line_chart({"rate": curve("rate")}, title="Learning rate", x_label="epoch"),
-    ]
-    return element(
-        "section",
-        element("h2", "Training"),
-        element("p", _best(metrics), class_="note"),
-        element("div", *charts, class_="charts"),
-    )
-
-
-def _best(metrics: Sequence[Scores]) -> str:
-    scored = [line for line in metrics if line.get("mean_iou") is not None]
-    if not scored:
-        return "No epoch has been validated."
-    best = max(scored, key=lambda line: line["mean_iou"])
-    return (
-        f"Highest mean IoU on the validation images: {score(best['mean_iou'])}, "
-        f"in epoch {best['epoch']} of {metrics[-1]['epoch']}."
-    )
-
-
-def examples(scores: Scores, examples: Sequence[Example]) -> Html | None:
-    """Return images side by side with their masks and errors."""
-    if not examples:
-        return None
-    colors = np.array([rgb(color) for color in _palette(scores)], np.uint8)
-    shown = [
-        element(
-            "article",
-            element("h3", f"{example.rank}: {example.name}", element("span", _subtitle(example))),
-            draw(example.panels, colors, name=example.name),
-            class_="example",
-        )
-        for example in examples
-    ]
-    return element(
-        "section",
-        element("h2", "Images to look at"),
-        element(
-            "div",
-            class_legend(_names(scores), colors, [example.panels for example in examples]),
-            error_legend(),
-            class_="key",
-        ),
-        *shown,
-    )
-
-
-def _subtitle(example: Example) -> str:
-    scale = example.panels.scale
-    return f"mean IoU {score(example.mean_iou)}" + (f", shown at {100 * scale:.2g} %" if scale < 1 else "")
+    counts = np.array(confusion, np.int64)
+    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    return sorted(int(place) for place in np.argsort(-wrong, kind="stable")[:most])
 
 
 def images(scores: Scores) -> Html:
@@ -161,7 +200,8 @@ def images(scores: Scores) -> Html:
     images = sorted(
         scores["images"], key=lambda entry: -1 if entry["mean_iou"] is None else entry["mean_iou"]
     )
-    head = ["image", "mean IoU", *(f"IoU {name}" for name in _names(scores)), "pixel accuracy"]
+    head = ["image", "mean IoU", *(f"IoU {name}" for name in names_of(scores)), "pixel accuracy"]
+    listed = images[: max(1, MOST_CELLS // len(head))]
     rows = [
         [
             entry["name"],
@@ -169,8 +209,9 @@ def images(scores: Scores) -> Html:
             *(item["iou"] for item in entry["classes"]),
             entry["pixel_accuracy"],
         ]
-        for entry in images
+        for entry in listed
     ]
+    more = len(images) - len(listed)
     return element(
         "section",
         element("h2", "Every image"),
@@ -178,33 +219,17 @@ def images(scores: Scores) -> Html:
             "details",
             element("summary", f"{counted(len(images), 'image')}, the worst first"),
             table(head, rows, label="scores of each image", bars={1}),
+            element("p", f"{counted(more, 'more image')} in scores.csv.", class_="note") if more else None,
             open="" if len(images) <= MANY else None,
         ),
     )
 
 
-def parameters(parameters: dict[str, dict[str, Any]]) -> Html:
-    """Return the parameters that somebody or something has set, and all of them on demand."""
-    rows = [[key, _value(entry["value"]), entry["source"]] for key, entry in parameters.items()]
-    chosen = [row for row in rows if row[2] != "default"]
-    head = ["parameter", "value", "set by"]
-    return element(
-        "section",
-        element("h2", "Parameters"),
-        table(head, chosen, label="parameters that are no defaults")
-        if chosen
-        else element("p", "All are defaults."),
-        element("details", element("summary", f"all {len(rows)}"), table(head, rows, label="all parameters")),
-    )
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _names(scores: Scores) -> list[str]:
+def names_of(scores: Scores) -> list[str]:
+    """Return the names of the classes."""
     return [str(item["name"]) for item in scores["classes"]]
 
 
-def _palette(scores: Scores) -> list[str]:
+def palette_of(scores: Scores) -> list[str]:
+    """Return the colours of the classes, "#rrggbb" each."""
     return [str(color) for color in scores["palette"]]

@@ -4,14 +4,22 @@
 is `Html` already, so a class called `<script>` stays a word. Nothing is fetched and nothing runs.
 """
 
-from patchseg.page.charts import line_chart, matrix
+from patchseg.page.charts import line_chart
+from patchseg.page.forecast import Mean, forecast_chart
+from patchseg.page.matrix import matrix
 from patchseg.page.reliability import reliability_chart
 from patchseg.page.shell import Html, element, escape, image, page, score, scroll, table
+from patchseg.page.strips import Strip, strips
+from patchseg.page.viewer import View, viewer
 
 __all__ = [
     "Html",
+    "Mean",
+    "Strip",
+    "View",
     "element",
     "escape",
+    "forecast_chart",
     "image",
     "line_chart",
     "matrix",
@@ -19,5 +27,7 @@ __all__ = [
     "reliability_chart",
     "score",
     "scroll",
+    "strips",
     "table",
+    "viewer",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from patchseg.page.charts import HEIGHT, LETTER, WIDTH, Axis
+from patchseg.page.axes import HEIGHT, LETTER, WIDTH, Axis
 from patchseg.page.shell import Html, element
 
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-VOID = {"br", "col", "img", "meta"}  # elements that have no end tag
+VOID = {"br", "col", "img", "input", "meta"}  # elements that have no end tag
 PIXELATED = 256  # longest side of a mask that is shown enlarged, with its pixels as squares
 # No script runs and nothing is fetched, even if a name should ever slip through the escaping.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from patchseg.evaluation.panels import chip
+from patchseg.evaluation.views import chip
 from patchseg.imaging import Box
 from patchseg.imaging.picture import IGNORE_COLOR, hexadecimal, overlay, to_rgb8
 from patchseg.labels.classes import Classes

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from patchseg.errors import DataError, UsageError
-from patchseg.evaluation import panels
 from patchseg.evaluation.metrics import Confusion
 from patchseg.evaluation.panels import Panels, error_kinds, read_panels
 from patchseg.evaluation.report import report, telling
+from patchseg.evaluation.views import draw
 from patchseg.labels.classes import Classes
 from patchseg.page.shell import VOID
 
@@ -137,7 +137,7 @@ def test_the_report_shows_the_best_the_median_and_the_worst_image(text):
     headings = [word for word in Words(text).words if re.match("Best|Median|Worst", word)]
     assert headings == [f"Best: {EVIL}0", f"Median: {EVIL}2", f"Worst: {EVIL}4"]
     assert text.count("<img") == 12
-    assert text.count("no errors") == 1
+    assert text.count(">no errors<") == 1
 
 
 def test_the_report_lists_the_images_from_the_worst_on(text):
@@ -261,7 +261,7 @@ def test_each_pair_of_classes_is_wrong_in_its_own_way():
 def test_errors_are_told_as_shares_of_the_pixels_that_count():
     truth, prediction = np.zeros((10, 25), np.uint8), np.zeros((10, 25), np.uint8)
     truth[:2], prediction[2, :5], truth[3, :1] = 255, 1, 1
-    drawn = panels.draw(Panels(None, truth, prediction), np.zeros((2, 3), np.uint8), name="a")
+    drawn = draw(Panels(None, truth, prediction), np.zeros((2, 3), np.uint8), name="a")
     told = [word for word in Words(str(drawn)).words if "%" in word]
     assert told == ["0.50 % missed", "2.50 % false alarm"]
 
