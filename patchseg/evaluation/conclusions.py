@@ -45,12 +45,15 @@ def expectation(scores: Scores) -> str:
     if score["value"] is None:
         return "No image has a mean IoU, so nothing is known of how good the masks are."
     value, units = figure(score["value"]), score["units"]
-    among = counted(units, "image") if statistics["unit"] == "image" else _groups(units)
+    # Blocks are the units of pooled scores; the mean over images still rests on images.
+    among = _groups(units) if statistics["unit"] == "group" else counted(units, "image")
     if score["low"] is not None and score["high"] is not None:
         return (
             f"On images like these, expect a mean IoU of about {value}; with {among} the truth may lie anywhere "
             f"between {figure(score['low'])} and {figure(score['high'])}."
         )
+    if statistics["unit"] == "block" and statistics["pooled"]["mean_iou"]["low"] is not None:
+        return _within(statistics["pooled"]["mean_iou"], len(images))
     if len(images) == 1:
         return (
             f"On this one image the mean IoU is {value}; one image cannot tell how much images differ, so there is no "
@@ -59,6 +62,15 @@ def expectation(scores: Scores) -> str:
     return (
         f"On these {len(images)} images the mean IoU is {value} on average; they come from {among}, which cannot tell how much "
         "others differ, so there is no interval."
+    )
+
+
+def _within(score: Scores, images: int) -> str:
+    """Say what blocks of images tell: how a score varies within them."""
+    among = "this one image" if images == 1 else f"these {images} images"
+    return (
+        f"On {among} the mean IoU is {figure(score['value'])}; going by how it varies within, the truth may lie anywhere between "
+        f"{figure(score['low'])} and {figure(score['high'])}, and other images may differ more."
     )
 
 

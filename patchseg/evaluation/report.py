@@ -215,7 +215,7 @@ def _suggestions(found: Found | None) -> Gallery | None:
 
     def pictures(entry: dict[str, Any], side: int) -> galleries.Pictures:
         # `suggest` sets three pictures of a crop side by side.
-        drawn = picture_of(folder / entry["picture"], 3 * side) if entry["picture"] else None
+        drawn = picture_of(folder / str(entry["picture"]), 3 * side) if entry["picture"] else None
         return {} if drawn is None else {"image, prediction, disagreement": drawn}
 
     return Gallery(found.content["suggestions"], pictures)

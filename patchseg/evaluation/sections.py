@@ -52,6 +52,7 @@ def headline(scores: Scores, title: str, told: Sequence[str] = ()) -> Html:
             class_="headline",
         ),
         element("p", *_explanation(images, averaged=bool(averaged)), class_="note"),
+        _region(images),
         element(
             "p", f"{counted(len(images), 'image')}, {len(names)} classes: {', '.join(names)}", class_="note"
         ),
@@ -73,6 +74,17 @@ def _explanation(images: Sequence[Scores], *, averaged: bool) -> list[str]:
             f"median {score(float(np.median(ranked)))}."
         )
     return told
+
+
+def _region(images: Sequence[Scores]) -> Html | None:
+    """Say where only a part of the images was scored."""
+    shares = [entry["region"]["share"] for entry in images if "share" in (entry.get("region") or {})]
+    if not shares:
+        return None
+    mean = 100 * sum(shares) / len(shares)
+    return element(
+        "p", f"Only what lies inside of a region counts: {mean:.3g} % of an image on average.", class_="note"
+    )
 
 
 def averages(scores: Scores) -> Html | None:

@@ -57,6 +57,21 @@ def test_the_expectation_has_its_interval_or_says_why_there_is_none(given, told)
     assert expectation(given) == told
 
 
+def test_blocks_of_one_image_tell_how_it_varies_within_and_no_more():
+    given = scores(1, interval(0.912, units=1), "block")
+    given["statistics"]["pooled"] = {"mean_iou": interval(0.91, 0.86, 0.957, units=16)}
+    assert expectation(given) == (
+        "On this one image the mean IoU is 0.91; going by how it varies within, the truth may lie anywhere between 0.86 and "
+        "0.96, and other images may differ more."
+    )
+    given["statistics"]["pooled"] = {"mean_iou": interval(0.91, units=1)}
+    assert "so there is no interval" in expectation(given)
+
+
+def test_of_three_images_in_blocks_the_images_count():
+    assert "with 3 images the truth" in expectation(scores(3, interval(0.912, 0.8, 0.957, units=3), "block"))
+
+
 def test_the_weakest_class_and_the_worst_image_are_named():
     classes = [{"name": "ground", "iou": 0.9}, {"name": "<line>", "iou": 0.5}, {"name": "none", "iou": None}]
     images = [{"name": name, "mean_iou": value} for name, value in (("a", 0.7), ("b", 0.6), ("c", None))]

@@ -14,7 +14,7 @@ from patchseg.evaluation import report as module
 from patchseg.evaluation.clips import clips_of, picture_of
 from patchseg.evaluation.further import further
 from patchseg.evaluation.report import MOST, report
-from patchseg.evaluation.sections import MOST_CLASSES
+from patchseg.evaluation.sections import MOST_CLASSES, headline
 from patchseg.imaging import Reading
 from patchseg.labels.classes import Classes
 from patchseg.page.shell import VOID
@@ -256,20 +256,39 @@ def test_a_suspect_whose_picture_cannot_be_had_is_told_without(make, tmp_path, c
     assert picture_of(tmp_path / "none.png", 100) is None
 
 
-def test_further_scores_are_shown_by_class():
+def test_boundaries_and_objects_are_shown_by_class():
+    line = {
+        "name": SCRIPT,
+        "boundary_f1": 0.75,
+        "mean_distance": 1.234,
+        "mean_distance_in_units": 0.5,
+        "hausdorff_95": None,
+    }
     surface = {
-        "tolerance": 2, "unit": "µm",
-        "classes": [{"name": SCRIPT, "boundary_f1": 0.5, "hausdorff_95": 4.0}],
+        "tolerance": {"value": 2.0, "unit": "pixels"}, "unit": "µm",
+        "classes": [line | {"images_with_both": 7}, {"name": "none", "boundary_f1": None}],
     }  # fmt: skip
-    other = {**surface, "classes": [{"name": SCRIPT, "boundary_f1": 1.0, "hausdorff_95": None}]}
-    images = [
-        {"surface": surface, "objects": [{"name": SCRIPT, "tp": 3, "fp": 1, "f1": 0.5}]},
-        {"surface": other},
-    ]
-    part = further({"images": images})
+    objects = {
+        "classes": [{"name": SCRIPT, "tp": 3, "fp": 1, "fn": 0, "f1": 6 / 7, "panoptic_quality": None}]
+    }
+    part = further({"surface": surface, "objects": objects})
     assert part is not None
     words = Page(str(part)).words
-    assert words[words.index(SCRIPT) :][:3] == [SCRIPT, "0.7500", "4"]
-    assert "".join(words).count(" Tolerance: 2. Unit: µm.") == 1
-    assert words[-4:] == [SCRIPT, "3", "1", "0.5000"]
-    assert further({"images": [{}]}) is None
+    start = words.index("class")
+    assert words[start : start + 10] == [
+        "class", "boundary F1", "mean distance, pixels", "mean distance, µm", "images", SCRIPT, "0.7500", "1.23", "0.50", "7",
+    ]  # fmt: skip
+    assert words[start + 10 : start + 15] == ["none", "–", "–", "–", "–"]
+    assert words[-10:] == ["class", "found", "missed", "made up", "F1", SCRIPT, "3", "0", "1", "0.8571"]
+    assert "lies within 2 pixels of the other one" in "".join(words)
+    assert further({}) is None
+    assert further({"surface": {"classes": []}}) is None
+
+
+def test_scores_inside_of_a_region_say_so():
+    entry = {"mean_iou": 0.5, "mean_iou_foreground": 0.5, "pixel_accuracy": 0.5, "classes": []}
+    document = {**entry, "images": [entry | {"name": str(n), "region": {"share": n / 4}} for n in (1, 2)]}
+    assert (
+        "Only what lies inside of a region counts: 37.5 % of an image on average."
+        in Page(str(headline(document, "t"))).words
+    )
