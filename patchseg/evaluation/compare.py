@@ -25,8 +25,8 @@ from patchseg.evaluation.averages import (
     summed,
     sums_of,
 )
-from patchseg.evaluation.evaluate import evaluate
 from patchseg.evaluation.documents import read_scores
+from patchseg.evaluation.evaluate import evaluate
 from patchseg.evaluation.statistics import Interval, Values, exchange_test, jackknife, ratio
 from patchseg.evaluation.units import groups_by_pattern, groups_in
 from patchseg.evaluation.verdict import verdict

@@ -110,11 +110,11 @@ def weakest(scores: Scores) -> list[str]:
 def more_labels(curve: Scores) -> str:
     """Say whether more labelled images would help, as far as a learning curve can tell.
 
-    More help where even the lower end of the forecast lies above what has been reached; they hardly do where its upper end
-    lies less than 0.01 above. Anything between is not known, and said so.
+    More help where even the lower end of the forecast lies above what has been reached, and a law could be fitted at all;
+    they hardly do where its upper end lies less than 0.01 above. Anything between is not known, and said so.
 
     >>> forecast = [{"images": 18, "value": 0.93, "low": 0.92, "high": 0.94}]
-    >>> more_labels({"means": [{"images": 8, "mean": 0.9}], "forecast": forecast, "note": ""})
+    >>> more_labels({"means": [{"images": 8, "mean": 0.9}], "fit": {"a": 0.95}, "forecast": forecast, "note": ""})
     'More labels would help: with 10 more images, expect about 0.93 instead of 0.90 (between 0.92 and 0.94).'
     """
     means = [mean for mean in curve["means"] if mean["mean"] is not None]
@@ -126,7 +126,7 @@ def more_labels(curve: Scores) -> str:
     now, then = means[-1], min(ahead, key=lambda entry: abs(entry["images"] - means[-1]["images"] - _AHEAD))
     more = f"with {counted(then['images'] - now['images'], 'more image')}"
     between = f"between {figure(then['low'])} and {figure(then['high'])}"
-    if then["low"] > now["mean"]:
+    if then["low"] > now["mean"] and curve["fit"]:
         return f"More labels would help: {more}, expect about {figure(then['value'])} instead of {figure(now['mean'])} ({between})."
     if then["high"] < now["mean"] + SLIGHT:
         return f"More labels of the same kind would hardly help: {more}, expect {between}, as now ({figure(now['mean'])})."

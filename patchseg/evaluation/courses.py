@@ -84,12 +84,13 @@ def certainty(scores: Scores, calibration: Scores | None = None) -> Html | None:
         element("h2", "How sure the network is"),
         element(
             "p",
-            "Of the pixels where the network says that it is 80 % sure, 80 % should be right; then the line lies on the dotted "
-            "one. Below it the network is too sure of itself, above it not sure enough. Gray bars: where most pixels are.",
+            "Of the pixels where the network says that it is 80 % sure, 80 % should be right; then the bars reach the dashed line. "
+            "Where they stay below, the network is too sure of itself, above, not sure enough. The small bars tell how many "
+            "pixels each stands for.",
             class_="note",
         ),
         element("p", _temperature(calibration), class_="note") if calibration else None,
-        element("div", *charts, class_="charts") if charts else None,
+        *charts,
         table(["class", "ROC AUC", "average precision"], rows, label="how well probabilities rank pixels")
         if rows
         else None,

@@ -20,7 +20,7 @@ _KEYS = ["mean_iou", "mean_iou_foreground", "pixel_accuracy", "classes", "images
 CURVE, SUSPECTS, SUGGESTIONS = "curve.json", "suspects.json", "suggestions.json"
 _WRITERS = {CURVE: "learning-curve", SUSPECTS: "audit", SUGGESTIONS: "suggest"}
 _NEEDED = {
-    CURVE: {"": ["metric", "points", "means", "forecast", "note"], "means": ["images", "mean"]},
+    CURVE: {"": ["metric", "points", "means", "fit", "forecast", "note"], "means": ["images", "mean"]},
     SUSPECTS: {"": ["suspects"], "suspects": ["rank", "image", "box", "kind", "score", "picture"]},
     SUGGESTIONS: {"": ["suggestions"], "suggestions": ["rank", "image", "box", "score", "picture"]},
 }

@@ -225,5 +225,4 @@ def _calibration(path: Path) -> Scores | None:
     """Return what a checkpoint holds of a calibration; None where it holds none."""
     from patchseg.models.checkpoint import load  # imports torch, which no other part of a report needs
 
-    calibration: Scores | None = getattr(load(path), "calibration", None)
-    return calibration
+    return load(path).calibration

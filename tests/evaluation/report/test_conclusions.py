@@ -91,7 +91,7 @@ def curve(low, value, high, *, images=18):
         {"images": images, "value": value, "low": low, "high": high},
         {"images": 58, "value": 1, "low": 1, "high": 1},
     ]
-    return {"means": [{"images": 4, "mean": 0.8}, {"images": 8, "mean": 0.9}], "forecast": forecast, "note": "few images"}  # fmt: skip
+    return {"means": [{"images": 4, "mean": 0.8}, {"images": 8, "mean": 0.9}], "fit": {"a": 1}, "forecast": forecast, "note": "few images"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,7 @@ def curve(low, value, high, *, images=18):
         (curve(0.89, 0.902, 0.909), "More labels of the same kind would hardly help: with 10 more images"),
         (curve(0.85, 0.93, 0.97), "Whether more labels would help cannot be told yet: with 10 more images, the score may"),
         (curve(0.9, 0.93, 0.95), "Whether more labels would help cannot be told yet"),  # its lower end is what is there
+        (curve(0.905, 0.93, 0.95) | {"fit": None}, "Whether more labels would help cannot be told yet"),
         (curve(0.905, 0.93, 0.95, images=9), "More labels would help: with 1 more image, expect"),
         (curve(None, 0.93, None) | {"forecast": []}, "Whether more labels would help is not known: few images"),
         (curve(0.9, 0.93, 0.95) | {"means": []}, "Whether more labels would help is not known: few images"),

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from patchseg.errors import DataError, UsageError
+from patchseg.evaluation import courses
 from patchseg.evaluation import report as module
 from patchseg.evaluation.clips import clips_of, picture_of
 from patchseg.evaluation.further import further
@@ -292,3 +293,17 @@ def test_scores_inside_of_a_region_say_so():
         "Only what lies inside of a region counts: 37.5 % of an image on average."
         in Page(str(headline(document, "t"))).words
     )
+
+
+def test_a_calibration_is_shown_before_and_after():
+    bins = {"edges": [0.0, 0.5, 1.0], "count": [0, 4], "confidence": [None, 0.75], "accuracy": [None, 0.5]}
+    calibration = {
+        "temperature": 1.5, "thresholds": None, "ece_before": 0.25, "ece_after": 0.0,
+        "reliability_before": bins, "reliability_after": bins | {"accuracy": [None, 0.75]},
+    }  # fmt: skip
+    words = Page(str(courses.certainty({}, calibration))).words
+    told = "Calibrated with a temperature of 1.5, which takes its error from 25.0 to 0.0 points of 100."
+    assert told in words
+    assert "On the images it was calibrated with" in words
+    assert sum(word.startswith("of 4 pixels that said 0.75, ") for word in words) == 2
+    assert courses.certainty({}, None) is None
