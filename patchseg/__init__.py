@@ -5,6 +5,7 @@ Every verb of the command line is a function here: `synth`, `import_annotations`
 `evaluate`, `audit`, `report`, `demo`.
 `evaluate`, `calibrate`, `report`, `demo`.
 `evaluate`, `compare`, `report`, `crossval`, `learning_curve`, `demo`.
+`evaluate`, `report`, `view`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -42,6 +43,7 @@ _HOME = {
     "audit": "patchseg.studies.audit",
     "crossval": "patchseg.studies.crossval",
     "learning_curve": "patchseg.studies.learning_curve",
+    "view": "patchseg.view",
     "demo": "patchseg.demo",
     "load": "patchseg.loading",
     "AuditParameters": "patchseg.parameters",
@@ -97,6 +99,7 @@ __all__ = [
     "report",
     "synth",
     "train",
+    "view",
 ]
 
 if TYPE_CHECKING:
@@ -134,6 +137,7 @@ if TYPE_CHECKING:
     from patchseg.synth import synth
     from patchseg.training.sheet import augment
     from patchseg.training.train import train
+    from patchseg.view import view
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ LAYERS = [
     {"evaluation"},
     {"training"},
     {"studies"},
-    {"synth", "demo"},
+    {"synth", "demo", "view"},
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -40,6 +40,7 @@ WITHOUT_TORCH = {
     "section",
     "errors",
     "progress",
+    "view",
 }
 
 

@@ -34,6 +34,7 @@ VERBS = {
     "report": "Write scores and training as one HTML page.",
     "crossval": "Score every image by a network that has not seen it.",
     "learning-curve": "Tell what more labelled images would bring.",
+    "view": "Look at an image and its mask of any size.",
     "parameters": "Show the effective parameters.",
 }
 

@@ -24,6 +24,7 @@ __all__ = [
     "Format",
     "ImageSource",
     "Reading",
+    "as_shown",
     "is_image",
     "open_image",
     "open_raw",
@@ -82,7 +83,15 @@ def open_image(path: Path, reading: Reading = Reading()) -> ImageSource:
 
     Of its channels those that `reading` names.
     """
-    source = open_raw(path, reading)
+    return as_shown(open_raw(path, reading), reading, path)
+
+
+def as_shown(source: ImageSource, reading: Reading, path: Path) -> ImageSource:
+    """Return what `open_image` makes of the image as it is stored, which this takes over.
+
+    Raises:
+        DataError: It has no such channel.
+    """
     try:
         source = PaletteColors(source) if source.palette is not None else source
         return source if reading.channels is None else choose(source, reading.channels, path)

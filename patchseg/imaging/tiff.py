@@ -165,6 +165,11 @@ class TiffSource:
         """Bytes of a decoded column of segments."""
         return self.segment_bytes * self._layout.down * self._layout.planes * self._parts
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether segments are as wide as the image."""
+        return self._layout.across == 1
+
     def read(self, box: Box) -> Array:
         """Return the raw pixels of a box inside the image, (h, w, C)."""
         pixels = self._read(box)

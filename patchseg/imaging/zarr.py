@@ -31,6 +31,17 @@ def open_source(path: Path, reading: Reading = Reading()) -> "ZarrSource":
         DataError: The folder is damaged, or holds none or several images, or more than rows, columns and channels.
         UsageError: The package zarr is not installed.
     """
+    return open_levels(path, _MIN_CACHE, most=1)[0]
+
+
+def open_levels(path: Path, cache: int, *, most: int | None = None) -> "list[ZarrSource]":
+    """Open the image of a folder in all its sizes by window, the full one first; see `open_source`.
+
+    Args:
+        path: The folder.
+        cache: Bytes of decoded chunks that each keeps at least.
+        most: How many sizes are opened.
+    """
     try:
         import zarr
     except ImportError:
@@ -39,8 +50,10 @@ def open_source(path: Path, reading: Reading = Reading()) -> "ZarrSource":
         ) from None
     try:
         opened: Any = zarr.open(store=str(path), mode="r")
-        array, axes, names = _image(path, opened)
-        return ZarrSource(path, array, axes, names)
+        arrays, axes, names = _image(path, opened, most)
+        if not arrays:
+            raise ValueError("it lists no arrays")
+        return [ZarrSource(path, array, axes, names, cache=cache) for array in arrays]
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001 - metadata that is damaged fails in any line that reads it
@@ -72,16 +85,18 @@ def pixel_size(path: Path) -> tuple[float, float] | None:
     return None
 
 
-def _image(path: Path, opened: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...] | None]:
-    """Return the array of the full resolution, its axes, and the names of its channels where they are told."""
+def _image(
+    path: Path, opened: Any, most: int | None
+) -> tuple[list[Any], tuple[str, ...], tuple[str, ...] | None]:
+    """Return the arrays from the full resolution on, their axes, and the names of the channels where they are told."""
     if not hasattr(opened, "group_keys"):
-        return opened, _AXES.get(opened.ndim, ()), None
+        return [opened], _AXES.get(opened.ndim, ()), None
     about: Mapping[str, Any] = opened.attrs.get("ome", opened.attrs)
     if "multiscales" not in about:
         inside = sorted([*opened.group_keys(), *opened.array_keys()])
         # What Bio-Formats writes: one numbered group an image.
         if "bioformats2raw.layout" in about and "1" not in inside and "0" in inside:
-            return _image(path, opened["0"])
+            return _image(path, opened["0"], most)
         listed = (
             f"it holds {', '.join(inside[:8])}{', ...' if len(inside) > 8 else ''}"
             if inside
@@ -96,9 +111,9 @@ def _image(path: Path, opened: Any) -> tuple[Any, tuple[str, ...], tuple[str, ..
             f"{path}: holds {len(scales)} images; expected one, so store each in a folder of its own"
         )
     axes = [axis if isinstance(axis, str) else axis["name"] for axis in scales[0]["axes"]]
-    array = opened[scales[0]["datasets"][0]["path"]]
+    arrays = [opened[dataset["path"]] for dataset in scales[0]["datasets"][:most]]
     labels = [channel.get("label") for channel in about.get("omero", {}).get("channels", [])]
-    return array, tuple(str(axis) for axis in axes), tuple(labels) if labels and all(labels) else None
+    return arrays, tuple(str(axis) for axis in axes), tuple(labels) if labels and all(labels) else None
 
 
 def _damaged(path: Path, error: object) -> DataError:
@@ -113,12 +128,21 @@ class ZarrSource:
         array: The array.
         axes: The names of its axes: y, x, and c where there are channels; others must have length 1.
         names: Of the channels.
+        cache: Bytes of decoded chunks to keep at least.
 
     Raises:
         DataError: The array is no image.
     """
 
-    def __init__(self, path: Path, array: Any, axes: tuple[str, ...], names: tuple[str, ...] | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        array: Any,
+        axes: tuple[str, ...],
+        names: tuple[str, ...] | None,
+        *,
+        cache: int = _MIN_CACHE,
+    ) -> None:
         shape = tuple(int(length) for length in array.shape)
         if len(axes) != len(shape) or not {"y", "x"} <= set(axes):
             raise DataError(
@@ -140,10 +164,15 @@ class ZarrSource:
         self.palette: NDArray[np.uint8] | None = None
         self._chunk = dict(zip(axes, (int(size) for size in array.chunks), strict=True))
         row = self._chunk["y"] * sizes[1] * sizes[2] * self.dtype.itemsize
-        self._capacity, self._taken = max(_MIN_CACHE, int(1.25 * row)), 0
+        self._capacity, self._taken = max(cache, int(1.25 * row)), 0
         one = row // sizes[1] * self._chunk["x"]
         self.held = Held(self._capacity + 2 * one)  # with one that is being decoded
         self._cache: OrderedDict[tuple[int, int], Array] = OrderedDict()
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether chunks are as wide as the image."""
+        return self._chunk["x"] >= self.shape[1]
 
     def read(self, box: Box) -> Array:
         """Return the raw pixels of a box inside the image, (h, w, C).

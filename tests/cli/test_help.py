@@ -52,6 +52,8 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
         "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "calibrate", "report",
         "parameters",
         "crossval", "learning-curve", "parameters",
+        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "report", "view",
+        "parameters",
     ]  # fmt: skip
 
 

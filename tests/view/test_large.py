@@ -1,0 +1,96 @@
+"""20,000 x 20,000 pixels: the first pictures within two seconds, the process below 200 MB."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import patchseg
+
+SIDE, TILE = 20_000, 256
+MOST_SECONDS, MOST_BYTES = 2.0, 200e6
+
+
+def write(path: Path, make, **options: object) -> None:
+    """Write a tiled TIFF without smaller sizes, tile by tile."""
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        number = (-(-SIDE // TILE)) ** 2
+        file.write(
+            (make(index) for index in range(number)), shape=(SIDE, SIDE, *make(0).shape[2:]), dtype=make(0).dtype,
+            tile=(TILE, TILE), compression="deflate", buffersize=2**22, metadata=None, **options,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> tuple[Path, Path]:
+    """Write an image of noise, a mask of stripes, and a confidence in float16."""
+    folder = tmp_path_factory.mktemp("large")
+    (folder / "masks/confidence").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(100, 200, (8, TILE, TILE)).astype(np.uint8)
+    stripes = np.tile((np.arange(TILE) // 64 % 3).astype(np.uint8), (TILE, 1))
+    sure = np.linspace(0, 1, TILE * TILE).reshape(TILE, TILE).astype(np.float16)
+    write(folder / "a.tif", lambda index: noise[index % 8])
+    write(folder / "masks/a.tif", lambda _: stripes)
+    write(folder / "masks/confidence/a.tif", lambda _: sure)
+    yield folder / "a.tif", folder / "masks/a.tif"
+    for file in folder.rglob("*.tif"):
+        file.unlink()
+
+
+def peak(pid: int) -> int:
+    """Return the most bytes that a process has held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_20000_x_20000_opens_within_2_seconds_and_200_mb(large):
+    image, mask = large
+    root = str(Path(patchseg.__file__).parents[1])
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from patchseg.cli import run; run()", "view", str(image), str(mask), "--no-open"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root,
+    )  # fmt: skip
+    try:
+        url = process.stdout.readline().strip()
+        ready = time.monotonic()
+
+        def get(name: str) -> bytes:
+            with urllib.request.urlopen(url + name, timeout=60) as answer:
+                return answer.read()
+
+        about = json.loads(get("about.json"))
+        get("tiles/image/8/0_0.png"), get("tiles/mask/8/0_0.png")
+        seen = time.monotonic()
+        # What a browser of 1400 pixels asks for to show all of it, then walks and zooms.
+        for layer in ("image", "mask", "confidence"):
+            for place in range(25):
+                get(f"tiles/{layer}/11/{place % 5}_{place // 5}.png")
+        drawn = time.monotonic()
+        for level in (12, 13, 14, 15):
+            for place in range(8):
+                for layer in ("image", "mask", "confidence"):
+                    get(f"tiles/{layer}/{level}/{place}_{place}.png")
+                get(f"pixel.json?row={place * 999}&column={place * 1999}")
+        while not all(layer["finished"] for layer in json.loads(get("about.json"))["layers"]):
+            assert time.monotonic() - start < 120
+            time.sleep(0.2)
+        done, memory = time.monotonic(), peak(process.pid)
+    finally:
+        process.kill()
+        process.communicate()
+    print(
+        f"listening {ready - start:.2f} s, first overview {seen - start:.2f} s, all of it drawn {drawn - start:.2f} s, "
+        f"overviews true {done - start:.2f} s after the start; peak {memory / 1e6:.0f} MB"
+    )
+    assert (about["height"], about["width"]) == (SIDE, SIDE)
+    assert seen - start < MOST_SECONDS
+    assert memory < MOST_BYTES
