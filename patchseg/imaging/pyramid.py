@@ -49,6 +49,7 @@ def open_sizes(path: Path, reading: Reading = Reading(), *, raw: bool = False) -
     Raises:
         DataError: The file is missing, damaged or of no known format.
     """
+    sources: list[tuple[ImageSource, bool]]
     if is_zarr(path):
         sources = [(source, source.is_wide) for source in zarr.open_levels(path, _KEPT)]
     else:

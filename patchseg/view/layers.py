@@ -6,6 +6,7 @@ confidence where the network was sure, and disagreement where its opinions agree
 
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from patchseg.imaging.source import Array
 from patchseg.view.scene import Scene
 
 Bytes = NDArray[np.uint8]
+RISING = np.arange(256, dtype=np.uint8)  # the alpha of what is the more opaque the more there is of it
 DOUBT, CONFLICT = (213, 94, 0), (204, 121, 167)  # colours of low confidence and of disagreement
 
 
@@ -75,12 +77,9 @@ class Layer:
         return buffer.getvalue()
 
 
-def one_color(color: tuple[int, ...] | Array, alpha: Array) -> dict[str, Bytes]:
-    """Return the colours and the alpha of a layer that is one colour, more or less of it: {colors, alpha}."""
-    return {
-        "colors": np.tile(np.array(color, np.uint8), (256, 1)),
-        "alpha": np.asarray(alpha).astype(np.uint8),
-    }
+def one_color(color: Iterable[int]) -> Bytes:
+    """Return the colours of a layer that is one colour, more or less of it, (256, 3) uint8."""
+    return np.tile(np.array(list(color), np.uint8), (256, 1))
 
 
 def of_share(pixels: Array) -> Bytes:

@@ -28,7 +28,7 @@ _LISTED = 40  # values of a mask without classes that a legend names
 class Entry(NamedTuple):
     """A line of the legend."""
 
-    index: int
+    place: int
     name: str
     color: str
 
@@ -48,7 +48,7 @@ class Legend(NamedTuple):
 
     def name(self, index: int) -> str | None:
         """Return what an index is called; None where it has no name."""
-        names = {entry.index: entry.name for entry in self.entries} | {IGNORE: "ignored"}
+        names = {entry.place: entry.name for entry in self.entries} | {IGNORE: "ignored"}
         return names.get(index)
 
 

@@ -19,6 +19,7 @@ from patchseg.progress import Progress
 from patchseg.view.layers import (
     CONFLICT,
     DOUBT,
+    RISING,
     Layer,
     contrast,
     of_contrast,
@@ -31,7 +32,6 @@ from patchseg.view.scene import Scene
 
 _SUFFIXES = (".tif", ".tiff", ".zarr", ".png", ".npy")
 _MICROMETRES = 10_000.0  # in a centimetre
-_RISING = np.arange(256)
 
 
 @dataclass(frozen=True)
@@ -162,21 +162,36 @@ def _beside(mask: Path, legend: Legend, reading: Reading, files: ExitStack) -> l
     layers: list[Layer] = []
     if (path := _layer_file(mask, "confidence")) is not None:
         scene = _scene(path, reading, files)
-        shades = one_color(DOUBT, _RISING[::-1])
-        layers.append(Layer("confidence", "Low confidence", "confidence", scene, **shades))
+        layers.append(
+            Layer(
+                "confidence",
+                "Low confidence",
+                "confidence",
+                scene,
+                colors=one_color(DOUBT),
+                alpha=RISING[::-1],
+            )
+        )
     if (path := _layer_file(mask, "disagreement")) is not None:
         classes = len(legend.entries)
         scene = _scene(path, reading, files, lambda pixels: of_nats(pixels, classes))
         layers.append(
-            Layer("disagreement", "Disagreement", "disagreement", scene, **one_color(CONFLICT, _RISING))
+            Layer(
+                "disagreement",
+                "Disagreement",
+                "disagreement",
+                scene,
+                colors=one_color(CONFLICT),
+                alpha=RISING,
+            )
         )
     if (path := _layer_file(mask, "probabilities")) is not None:
         scene = _scene(path, reading, files)
         for place in range(scene.channels):
-            name = legend.name(place) or f"class {place}"
-            shades = one_color(legend.colors[place], _RISING)
+            title = f"Probability of {legend.name(place) or f'class {place}'}"
+            colors = one_color(legend.colors[place])
             layers.append(
-                Layer(f"probability-{place}", f"Probability of {name}", "probability", scene, place, **shades)
+                Layer(f"probability-{place}", title, "probability", scene, place, colors=colors, alpha=RISING)
             )
     return layers
 

@@ -2,7 +2,7 @@
 
 Levels that are little smaller than what the file holds are read where they are looked at. For the smallest ones a
 whole large image would have to be decoded, so that they come out of an overview: at first a glimpse, of as many places as can
-be read in a quarter of a second, each spread over its surroundings; then, while one looks, the true one from top to bottom.
+be read in a quarter of a second, each repeated over its surroundings; then, while one looks, the true one from top to bottom.
 """
 
 import itertools
@@ -123,7 +123,7 @@ class Scene:
             if math.prod(self._near.source.shape[:2]) <= _AT_ONCE:
                 with READING:
                     return self._read(Box(0, 0, *size), self._step)
-            self._glimpsed = _places(self._near, size)
+            self._glimpsed = _places(self._near, size, self._step // self._near.step)
         return self._glimpsed
 
     def _best(self, step: int) -> Size:
@@ -150,25 +150,26 @@ class Scene:
                 yield Box(top, left, min(rows, height - top), min(across, width - left))
 
 
-def _places(size: Size, shape: tuple[int, int]) -> Array:
+def _places(size: Size, shape: tuple[int, int], step: int) -> Array:
     """Return a picture of a large image put together from places of it, as many as can be read in time.
 
     Args:
         size: The image.
         shape: Rows and columns of the picture.
+        step: How many rows and columns of the image it keeps one of.
     """
     start, pixels = time.monotonic(), None
     for blocks in _BLOCKS:
         if pixels is not None and time.monotonic() - start > _GLIMPSE / 4:
             break
         with READING:
-            pixels = _mosaic(size, shape, blocks)
+            pixels = _mosaic(size, shape, step, blocks)
     assert pixels is not None
     return pixels
 
 
-def _mosaic(size: Size, shape: tuple[int, int], blocks: int) -> Array:
-    """Return a picture of `blocks` x `blocks` places, each as large as its surroundings."""
+def _mosaic(size: Size, shape: tuple[int, int], step: int, blocks: int) -> Array:
+    """Return a picture of `blocks` x `blocks` places, each repeated over its surroundings, at the scale of the picture."""
     source, (height, width) = size.source, shape
     picture: Array = np.empty((height, width, source.shape[2]), source.dtype)
     across = 1 if size.wide else blocks  # what is stored in wide pieces is read all across
@@ -177,13 +178,9 @@ def _mosaic(size: Size, shape: tuple[int, int], blocks: int) -> Array:
     )
     for top, bottom in itertools.pairwise(down_edges):
         for left, right in itertools.pairwise(right_edges):
-            box = _place(
-                source.shape, (top + bottom) / 2 / height, (left + right) / 2 / width, wide=size.wide
-            )
-            part = source.read(box)
-            rows, columns = (
-                np.arange(n) * m // n for n, m in ((bottom - top, len(part)), (right - left, part.shape[1]))
-            )
+            middle = (top + bottom) / 2 / height, (left + right) / 2 / width
+            part = source.read(_place(source.shape, *middle, wide=size.wide))[::step, ::step]
+            rows, columns = np.arange(bottom - top) % len(part), np.arange(right - left) % part.shape[1]
             picture[top:bottom, left:right] = part[rows[:, None], columns]
     return picture
 

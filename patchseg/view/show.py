@@ -48,9 +48,8 @@ def view(
             if browser:
                 # Not in this thread: browsers for terminals return when they are left.
                 threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
-            try:
-                server.run()
-            except KeyboardInterrupt:
-                return
+            server.run()
+    except KeyboardInterrupt:  # how it is ended
+        return
     finally:
         shown.close()

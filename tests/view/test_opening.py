@@ -58,7 +58,7 @@ def test_the_page_is_told_sizes_channels_and_the_size_of_a_pixel(job, shown):
     assert (told["height"], told["width"], told["first"], told["last"]) == (300, 400, 8, 9)
     assert told["channels"] == ("red", "green", "blue")
     assert told["pixel_size"] == pytest.approx((0.5, 0.5))
-    assert [entry["index"] for entry in told["classes"]] == [0, 1, 2]
+    assert [entry["place"] for entry in told["classes"]] == [0, 1, 2]
 
 
 def test_a_pixel_is_told_in_all_layers(job, shown):

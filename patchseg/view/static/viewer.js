@@ -107,7 +107,7 @@ function legend() {
     const swatch = made("span", "", "swatch");
     swatch.style.background = entry.color;
     line.append(swatch, made("span", entry.name));
-    line.dataset.index = entry.index;
+    line.dataset.place = entry.place;
     return line;
   }));
   part("legend").hidden = !about.classes.length;
@@ -143,7 +143,7 @@ function read(found) {
   });
   part("pixel").replaceChildren(...lines.flatMap(([name, value]) => [made("dt", name), made("dd", value)]));
   part("hint").hidden = true;
-  for (const line of part("classes").children) line.classList.toggle("here", found.mask && Number(line.dataset.index) === found.mask.index);
+  for (const line of part("classes").children) line.classList.toggle("here", found.mask && Number(line.dataset.place) === found.mask.index);
 }
 
 // A bar of 1, 2 or 5 of a unit, as long as fits into a fifth of the view.
@@ -194,7 +194,7 @@ async function start() {
   part("facts").textContent = `${about.height.toLocaleString("en")} × ${about.width.toLocaleString("en")} pixels, ${about.dtype}${shades}${size}`;
   viewer = OpenSeadragon({
     element: part("stage"), drawer: "canvas", showNavigationControl: false, showNavigator: true, navigatorPosition: "BOTTOM_RIGHT",
-    navigatorAutoFade: false, imageSmoothingEnabled: false, maxZoomPixelRatio: 32, visibilityRatio: 0.2, minZoomImageRatio: 0.8,
+    navigatorAutoFade: false, navigatorOpacity: 1, imageSmoothingEnabled: false, maxZoomPixelRatio: 32, visibilityRatio: 0.2, minZoomImageRatio: 0.8,
     gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true }, animationTime: 0.4, maxImageCacheCount: 400,
     crossOriginPolicy: false, timeout: 60000,
   });
@@ -202,11 +202,16 @@ async function start() {
   legend();
   for (const layer of about.layers) if (layer.on) add(shown.get(layer.id), layer.version);
   const exact = () => viewer.viewport.zoomTo(viewer.viewport.imageToViewportZoom(1 / devicePixelRatio));
-  part("in").addEventListener("click", () => viewer.viewport.zoomBy(2));
-  part("out").addEventListener("click", () => viewer.viewport.zoomBy(0.5));
-  part("all").addEventListener("click", () => viewer.viewport.goHome());
-  part("exact").addEventListener("click", exact);
-  viewer.addHandler("canvas-key", (event) => { if (event.originalEvent.key === "1") exact(); });
+  const zoom = (factor) => () => viewer.viewport.zoomBy(factor);
+  const moves = { in: zoom(2), out: zoom(0.5), all: () => viewer.viewport.goHome(), exact };
+  for (const [id, move] of Object.entries(moves)) part(id).addEventListener("click", move);
+  const keys = { "+": "in", "=": "in", "-": "out", 0: "all", 1: "exact" };
+  viewer.addHandler("canvas-key", (event) => {
+    const { key } = event.originalEvent;
+    if (key in keys) moves[keys[key]]();
+    // Nor is the picture turned or mirrored by a letter that was hit by mistake.
+    event.preventDefaultAction = key in keys || "rfjk".includes(key.toLowerCase());
+  });
   viewer.addHandler("update-viewport", scale);
   const at = (position) => {
     const place = viewer.viewport.viewerElementToViewportCoordinates(position);
