@@ -6,6 +6,7 @@ Every verb of the command line is a function here: `synth`, `import_annotations`
 `evaluate`, `calibrate`, `report`, `demo`.
 `evaluate`, `compare`, `report`, `crossval`, `learning_curve`, `demo`.
 `evaluate`, `report`, `view`, `demo`.
+`evaluate`, `report`, `suggest`, `demo`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -44,6 +45,7 @@ _HOME = {
     "crossval": "patchseg.studies.crossval",
     "learning_curve": "patchseg.studies.learning_curve",
     "view": "patchseg.view",
+    "suggest": "patchseg.studies.suggest",
     "demo": "patchseg.demo",
     "load": "patchseg.loading",
     "AuditParameters": "patchseg.parameters",
@@ -58,6 +60,7 @@ _HOME = {
     "CrossvalParameters": "patchseg.parameters",
     "LearningCurveParameters": "patchseg.parameters",
     "Parameters": "patchseg.parameters",
+    "SuggestParameters": "patchseg.parameters",
     "SynthParameters": "patchseg.parameters",
     "PatchsegError": "patchseg.errors",
     "Progress": "patchseg.progress",
@@ -77,6 +80,7 @@ __all__ = [
     "PatchsegError",
     "PrepareParameters",
     "Progress",
+    "SuggestParameters",
     "SynthParameters",
     "TrainParameters",
     "__version__",
@@ -97,6 +101,7 @@ __all__ = [
     "predict_rows",
     "prepare",
     "report",
+    "suggest",
     "synth",
     "train",
     "view",
@@ -123,6 +128,7 @@ if TYPE_CHECKING:
         ModelParameters,
         Parameters,
         PrepareParameters,
+        SuggestParameters,
         SynthParameters,
         TrainParameters,
     )
@@ -134,6 +140,7 @@ if TYPE_CHECKING:
     from patchseg.studies.calibrate import calibrate
     from patchseg.studies.crossval import crossval
     from patchseg.studies.learning_curve import learning_curve
+    from patchseg.studies.suggest import suggest
     from patchseg.synth import synth
     from patchseg.training.sheet import augment
     from patchseg.training.train import train

@@ -100,20 +100,9 @@ def test_sections_are_immutable():
 
 def test_sections_come_in_the_order_of_the_work():
     names = [section.section for section in Parameters().sections()]
-    assert names == ["data", "prepare", "model", "augment", "train", "infer", "evaluate", "audit", "synth"]
     assert names == [
-        "data",
-        "prepare",
-        "model",
-        "augment",
-        "train",
-        "infer",
-        "evaluate",
-        "calibrate",
-        "synth",
-    ]
-    assert names == [
-        "data", "prepare", "model", "augment", "train", "infer", "evaluate", "crossval", "learning_curve", "synth",
+        "data", "prepare", "model", "augment", "train", "infer", "evaluate",
+        "calibrate", "crossval", "learning_curve", "suggest", "audit", "synth",
     ]  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def unlabeled_value(classes: Classes, files: list[Annotations], data: DataParame
                 f"data.unlabeled: ignored pixels are {IGNORE}, which is a class here; give it another value in data.classes"
             )
         return IGNORE
-    background = _background(classes)
+    background = background_place(classes)
     first = classes.names[background]
     if first.casefold() not in BACKGROUND and any(first in _counts(file) for file in files):
         raise UsageError(
@@ -74,7 +74,7 @@ def values_by_name(classes: Classes, file: Annotations) -> Values:
     mistakes = []
     for name, count in counts.items():
         if name is None:
-            foreground = [i for i in range(len(classes)) if i != _background(classes)]
+            foreground = [i for i in range(len(classes)) if i != background_place(classes)]
             if len(counts) > 1 or len(foreground) > 1:
                 known = ", ".join(classes.names)
                 mistakes.append(
@@ -86,7 +86,7 @@ def values_by_name(classes: Classes, file: Annotations) -> Values:
         elif name.casefold() in IGNORED:
             values[name] = IGNORE
         elif name.casefold() in BACKGROUND:
-            values[name] = _value(classes, _background(classes))
+            values[name] = _value(classes, background_place(classes))
         else:
             hint = did_you_mean(name, classes.names) or "; add it to data.classes or rename it"
             mistakes.append(
@@ -119,7 +119,7 @@ def _counts(file: Annotations) -> Counter[str | None]:
     return Counter(shape.name for drawing in file.drawings for shape in drawing.shapes)
 
 
-def _background(classes: Classes) -> int:
+def background_place(classes: Classes) -> int:
     """Return the place of the class called background, or the first."""
     named = [place for place, name in enumerate(classes.names) if name.casefold() in BACKGROUND]
     return named[0] if named else 0

@@ -44,6 +44,7 @@ from patchseg.parameters.studies import (
     CalibrateParameters,
     CrossvalParameters,
     LearningCurveParameters,
+    SuggestParameters,
 )
 from patchseg.section import Section
 
@@ -51,8 +52,8 @@ __all__ = [
     "AuditParameters", "AugmentParameters", "Blend", "CalibrateParameters", "Class", "ClassParameters",
     "CrossvalParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format", "InferParameters",
     "Keep", "LearningCurveParameters", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer",
-    "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "Symmetries",
-    "SynthParameters", "TrainParameters", "Window", "effective",
+    "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "SuggestParameters",
+    "Symmetries", "SynthParameters", "TrainParameters", "Window", "effective",
 ]  # fmt: skip
 
 
@@ -66,10 +67,11 @@ class Parameters(Section):
     train: TrainParameters = TrainParameters()
     infer: InferParameters = InferParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
-    audit: AuditParameters = AuditParameters()
     calibrate: CalibrateParameters = CalibrateParameters()
     crossval: CrossvalParameters = CrossvalParameters()
     learning_curve: LearningCurveParameters = LearningCurveParameters()
+    suggest: SuggestParameters = SuggestParameters()
+    audit: AuditParameters = AuditParameters()
     synth: SynthParameters = SynthParameters()
 
     def sections(self) -> list[Section]:

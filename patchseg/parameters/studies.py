@@ -4,41 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from patchseg.section import Section, setting
-
-
-class AuditParameters(Section):
-    """How given masks are searched for errors."""
-
-    section: ClassVar[str] = "audit"
-    predicted: str | None = setting(
-        None,
-        "folder of masks with confidence/ or probabilities/, predicted by networks that have not learned from these images; "
-        "or of a cross-validation",
-        flag=False,
-    )
-    truth: str | None = setting(
-        None, "folder of the given masks [auto: those of the cross-validation]", flag=False
-    )
-    output: str = setting("audit", "folder of suspects.csv, suspects.json and gallery.html", short="-o")
-    count: int = setting(50, "suspects that are written, the likeliest", ge=1)
-    tolerance: int = setting(2, "pixels by which outlines may differ without being suspect", ge=0, le=64)
-
-
-class CalibrateParameters(Section):
-    """How probabilities are made to say how often they are right."""
-
-    section: ClassVar[str] = "calibrate"
-    masks: str | None = setting(
-        None,
-        "folder of masks with probabilities of images that were left out in training, as crossval writes it "
-        "[auto: predict the validation images of patches.h5]",
-    )
-    truth: str | None = setting(None, "folder of the true masks that belong to --masks")
-    thresholds: bool = setting(
-        False, "fit a threshold a class too, for the highest mean IoU; these change masks"
-    )
-    seed: int = setting(0, "seed of the sample of pixels, where there are more than 4 million", ge=0)
+from patchseg.parameters.learning import Device, Precision
+from patchseg.parameters.masks import Symmetries
+from patchseg.section import Section, Size, setting
 
 
 def folds(value: Any) -> Any:
@@ -55,6 +23,22 @@ def folds(value: Any) -> Any:
 
 Several = Annotated[int, Field(ge=2)]
 Folds = Annotated[int | str, BeforeValidator(folds, json_schema_input_type=Several | Literal["all"])]
+
+
+class CalibrateParameters(Section):
+    """How probabilities are made to say how often they are right."""
+
+    section: ClassVar[str] = "calibrate"
+    masks: str | None = setting(
+        None,
+        "folder of masks with probabilities of images that were left out in training, as crossval writes it "
+        "[auto: predict the validation images of patches.h5]",
+    )
+    truth: str | None = setting(None, "folder of the true masks that belong to --masks")
+    thresholds: bool = setting(
+        False, "fit a threshold a class too, for the highest mean IoU; these change masks"
+    )
+    seed: int = setting(0, "seed of the sample of pixels, where there are more than 4 million", ge=0)
 
 
 class CrossvalParameters(Section):
@@ -77,3 +61,67 @@ class LearningCurveParameters(Section):
     output: str | None = setting(
         None, "folder to write [auto: learning-curve/NAME, as the run is named]", short="-o"
     )
+
+
+class SuggestParameters(Section):
+    """What to annotate next."""
+
+    section: ClassVar[str] = "suggest"
+    images: list[str] | None = setting(None, "files, folders or globs of unlabelled images", flag=False)
+    checkpoint: str | None = setting(
+        None,
+        "checkpoint, such as checkpoints/NAME/best.pt; several with commas between contradict each other too",
+        short="-m",
+    )
+    output: str = setting("suggestions", "folder of the suggestions to write", short="-o")
+    count: int = setting(10, "how many crops to suggest", ge=1)
+    crop: int | None = setting(
+        None,
+        "side of the square crops, in pixels [auto: 256, or the patch of the training if that is larger]",
+        ge=16,
+    )
+    per_image: int | None = setting(
+        None, "most crops of one image [auto: twice what would be even, so all of a single image]", ge=1
+    )
+    sure: float = setting(
+        0.9,
+        "highest probability from which a pixel keeps its predicted class; the others are left open (255)",
+        gt=0,
+        le=1,
+    )
+    labelled: str | None = setting(
+        None, "folder of images, masks or annotations that are there already: images named so are left out"
+    )
+    symmetries: Symmetries = setting(
+        "flips", "what contradicts itself besides overlapping tiles: mirrored tiles, or turned ones too"
+    )
+    tile: int | None = setting(
+        None,
+        "side of the square tiles, in pixels [auto: 256, or the patch of the training if that is larger]",
+        ge=8,
+    )
+    max_memory: Size | None = setting(
+        None,
+        "memory to take in all, such as 4GB; wide images are cut into columns for it [auto: what is free]",
+    )
+    device: Device = setting("auto", "where to compute")
+    precision: Precision = setting("auto", "arithmetic of the network [auto: bf16 on CUDA where it has it]")
+    threads: int | None = setting(None, "threads of the CPU [auto: all cores]", ge=1)
+
+
+class AuditParameters(Section):
+    """How given masks are searched for errors."""
+
+    section: ClassVar[str] = "audit"
+    predicted: str | None = setting(
+        None,
+        "folder of masks with confidence/ or probabilities/, predicted by networks that have not learned from these images; "
+        "or of a cross-validation",
+        flag=False,
+    )
+    truth: str | None = setting(
+        None, "folder of the given masks [auto: those of the cross-validation]", flag=False
+    )
+    output: str = setting("audit", "folder of suspects.csv, suspects.json and gallery.html", short="-o")
+    count: int = setting(50, "suspects that are written, the likeliest", ge=1)
+    tolerance: int = setting(2, "pixels by which outlines may differ without being suspect", ge=0, le=64)

@@ -199,6 +199,12 @@ class PatchFile:
         return dtype
 
     @property
+    def sources(self) -> list[Path]:
+        """The images that the patches and regions were cut out of."""
+        beside = self.path.parent
+        return [beside / name for name in self._file["sources/path"].asstr()[:]]
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the training patches, their margins and masks included."""
         group = self._file["train"]

@@ -20,6 +20,7 @@ SECTIONS = {
     "calibrate": ["calibrate"],
     "crossval": ["crossval"],
     "learning-curve": ["learning_curve"],
+    "suggest": ["suggest"],
 }
 
 
@@ -46,14 +47,8 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
     start = lines.index("Commands, in the order of the work:")
     listed = [line.split()[0] for line in lines[start + 1 :] if line.strip()]
     assert listed == [
-        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "compare", "report",
-        "parameters",
-        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "audit", "report", "parameters",
-        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "calibrate", "report",
-        "parameters",
-        "crossval", "learning-curve", "parameters",
-        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "report", "view",
-        "parameters",
+        "demo", "synth", "import", "check", "prepare", "augment", "train", "infer", "evaluate", "compare",
+        "calibrate", "crossval", "learning-curve", "suggest", "audit", "report", "view", "parameters",
     ]  # fmt: skip
 
 
@@ -123,6 +118,8 @@ def test_the_state_of_a_switch_is_told_as_yes_or_no(run):
         ("evaluate", "-o", "--output"),
         ("compare", "-o", "--output"),
         ("report", "-o", "--output"),
+        ("suggest", "-m", "--checkpoint"),
+        ("suggest", "-o", "--output"),
     ],
 )
 def test_frequent_flags_have_a_letter(verb, short, flag, run):

@@ -132,9 +132,9 @@ def test_parameters_are_shown_a_line_each_with_value_and_source(run, here, write
 def test_parameters_as_json_are_one_document_in_the_order_of_the_work(run, here):
     table = json.loads(run("parameters", "--json").out)
     sections = list(dict.fromkeys(key.split(".")[0] for key in table))
-    assert sections == ["data", "prepare", "model", "augment", "train", "infer", "evaluate", "calibrate", "synth"]
     assert sections == [
-        "data", "prepare", "model", "augment", "train", "infer", "evaluate", "crossval", "learning_curve", "synth",
+        "data", "prepare", "model", "augment", "train", "infer", "evaluate",
+        "calibrate", "crossval", "learning_curve", "suggest", "audit", "synth",
     ]  # fmt: skip
     assert table["infer.overlap"] == {"value": 0.5, "source": "default"}
 

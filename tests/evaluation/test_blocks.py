@@ -81,5 +81,7 @@ def test_blocks_of_many_images_are_refused(write):
 
 def test_blocks_and_a_region_are_refused_together(write):
     *folders, _, _ = write()
-    with pytest.raises(UsageError, match=r"^evaluate.blocks: counts whole images, evaluate.region parts of them; leave out"):
+    with pytest.raises(
+        UsageError, match=r"^evaluate.blocks: counts whole images, evaluate.region parts of them; leave out"
+    ):
         statistics(*folders, blocks=8, region="0,0,8,8")
