@@ -110,8 +110,9 @@ def test_an_empty_list_is_missing_too(run, here, write_parameters):
 
 def test_every_verb_that_takes_parameters_takes_a_file_of_them(run, here):
     for verb in set(cli.VERBS) - {"demo", "report"}:
-        words = {"synth": ["data"], "import": ["via.json"], "compare": ["a", "b"]}.get(verb, [])
-        words = {"synth": ["data"], "import": ["via.json"], "view": ["a.png"]}.get(verb, [])
+        words = {
+            "synth": ["data"], "import": ["via.json"], "compare": ["a", "b"], "view": ["a.png"], "calibrate": ["best.pt"],
+        }.get(verb, [])  # fmt: skip
         ended = run(verb, *words, "--parameters", "none.json")
         assert ended.code == 2
         assert ended.error.startswith("none.json: cannot be read (")

@@ -215,7 +215,8 @@ def test_images_that_the_network_has_learned_from_are_left_out(there, new, tmp_p
         Path(f"images/{index}.png").symlink_to(new / f"{index}.png")
         with Image.open(new / f"{index}.png") as image:
             Image.fromarray(draw(0, index, image.height, image.width)[1]).save(f"masks/{index}.png")
-    patches = prepare("images", "masks", parameters=PrepareParameters(patch=16, per_image=1))
+    found = DataParameters(images="images", masks="masks")  # as the command line records them
+    patches = prepare("images", "masks", parameters=PrepareParameters(patch=16, per_image=1), data=found)
     best = train(
         patches, parameters=TrainParameters(steps=1, threads=1, device="cpu"), model=ModelParameters(width=4, levels=2)
     )  # fmt: skip
