@@ -1,10 +1,12 @@
 """The reliability diagram says what the numbers say, to those who see it and to those who hear it."""
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 
 from patchseg.page import page, reliability_chart
+from patchseg.page.charts import LETTER
 
 HALVES = {"edges": [0.0, 0.5, 1.0], "count": [100, 300], "confidence": [0.4, 0.8], "accuracy": [0.5, 0.6]}
 EMPTY = {"edges": [0.0, 0.5, 1.0], "count": [0, 0], "confidence": [None, None], "accuracy": [None, None]}
@@ -87,3 +89,17 @@ def test_all_is_drawn_inside(one):
         assert 0 <= number(bar, "x") < number(bar, "x") + number(bar, "width") <= width
         assert 0 <= number(bar, "y") < number(bar, "y") + number(bar, "height") <= height
     assert "rgba(var(--right)" in page("t", [reliability_chart(one)])
+
+
+def test_words_and_numbers_do_not_run_into_each_other():
+    lines = {}
+    for text in tree(HALVES).iter("text"):
+        width = len(text.text) * LETTER
+        shift = {"end": 1.0, "middle": 0.5}[text.get("text-anchor")]
+        start = number(text, "x") - shift * width
+        if not text.get("transform"):
+            lines.setdefault(text.get("y"), []).append((start, start + width))
+    assert len(lines) == 6 + 3  # the heights, and below them the numbers, what they are, and the pixels
+    for spans in lines.values():
+        for (_, end), (start, _) in pairwise(sorted(spans)):
+            assert end < start

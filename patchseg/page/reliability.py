@@ -14,8 +14,8 @@ from patchseg.page.shell import Html, element
 
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _STRIP = 34  # height of the counts
-_BELOW = 36  # room for the numbers below the axis, and what they are
-_TALLER = 60  # than other charts, for the strip
+_BOTTOM = HEIGHT - 12  # of the bars of accuracy
+_TALLER = 66  # than other charts, for the numbers below the bars and for the strip
 
 Reliability = Mapping[str, Any]  # {edges, count, confidence, accuracy}, see evaluation/reliability.py
 
@@ -41,7 +41,7 @@ def _figure(name: str, one: Reliability, *, alone: bool) -> Html:
         return element("figure", heading, element("p", "No pixels.", class_="note"), class_="chart")
     left = LETTER * 3 + 24
     columns = Axis(0, 1, left, WIDTH - 12, _TICKS)
-    rows = Axis(0, 1, HEIGHT - _BELOW + 24, 8, _TICKS)
+    rows = Axis(0, 1, _BOTTOM, 8, _TICKS)
     height = HEIGHT + _TALLER
     drawing = element(
         "svg",
@@ -129,9 +129,9 @@ def _frame(columns: Axis, rows: Axis) -> list[Html]:
     ]
     numbers = [
         element("text", f"{tick:g}", x=columns.place(tick), y=rows.start + 16, text_anchor="middle")
-        for tick in _TICKS[:-1]
+        for tick in _TICKS
     ]
-    across = element("text", "confidence 1", x=columns.end, y=rows.start + 16, text_anchor="end")
+    across = element("text", "confidence", x=columns.end, y=rows.start + 32, text_anchor="end")
     middle = round((rows.start + rows.end) / 2)
     up = element("text", "right", x=10, y=middle, text_anchor="middle", transform=f"rotate(-90 10 {middle})")
     return [*lines, *heights, *numbers, across, up]
