@@ -113,7 +113,7 @@ def suspects_of(image: str, trio: Trio, fit: Fit, *, usual: Usual, tolerance: in
         found = joined(moved.regions, trio.classes)
     elif fit.dice < poor and len(found) >= _SEVERAL:
         return [_of_image(image, trio.shape, seen, seen.pixels)]
-    return whole + [_of_region(image, region, trio.classes) for region in found]
+    return whole + [_of_regions(image, *regions, trio.classes) for regions in found]
 
 
 def _of_image(
@@ -152,17 +152,20 @@ def look(trio: Trio, typical: Numbers, tolerance: int) -> Seen:
     return Seen(finder.finish(), int(totals[0]), float(totals[1]), float(totals[2]))
 
 
-def joined(regions: list[Region], classes: int) -> list[Region]:
+def joined(regions: list[Region], classes: int) -> list[tuple[Region, Region]]:
     """Put regions together that are likely of one error, the strongest first.
 
     Those of the same classes that come near each other, as an object does that something crosses; then each takes in weaker
     ones near it that have the given or the predicted class in common, as an object that is predicted in two classes.
     They in turn take in none, lest a whole image become one.
 
+    Returns:
+        Of each error all of it, with the code of its strongest region, and that region, which says what kind of error it is.
+
     >>> box = Box(0, 0, 1, 9)
     >>> one, two = Region(2, box, 9, (9.0, 9.0, 0.0), frozenset({1})), Region(3, box, 5, (4.0, 4.0, 0.0), frozenset({0}))
-    >>> [(region.code, region.pixels) for region in joined([one, two], 3)]
-    [(2, 14)]
+    >>> [(whole.code, whole.pixels, strongest.pixels) for whole, strongest in joined([one, two], 3)]
+    [(2, 14, 9)]
     """
     groups = _of_same_code(regions)
     owner = {place: number for number, group in enumerate(groups) for place in group}
@@ -180,7 +183,7 @@ def joined(regions: list[Region], classes: int) -> list[Region]:
             if _alike(whole[other].code, whole[number].code, classes)
         ]
         taken |= {number, *others}
-        found.append(_together([whole[number], *(whole[other] for other in others)]))
+        found.append((_together([whole[number], *(whole[other] for other in others)]), whole[number]))
     return found
 
 
@@ -237,10 +240,10 @@ def _alike(one: int, other: int, classes: int) -> bool:
     return any(a == b for a, b in zip(_pair(one, classes), _pair(other, classes), strict=True))
 
 
-def _of_region(image: str, region: Region, classes: int) -> Suspect:
+def _of_regions(image: str, region: Region, strongest: Region, classes: int) -> Suspect:
     given, predicted = _pair(region.code, classes)
     # A part of what both masks hold borders on it along a whole side, another object that touches or crosses it does not.
-    if region.sums[_BESIDE] / BESIDE >= _SIDE * max(region.box[2:]):
+    if strongest.sums[_BESIDE] / BESIDE >= _SIDE * max(strongest.box[2:]):
         kind = "ragged outline"
     elif given and predicted:
         kind = "swapped class"

@@ -120,13 +120,23 @@ def test_an_object_that_is_predicted_in_two_classes_is_one_suspect(empty):
     assert (found.kind, found.predicted, found.pixels) == ("swapped class", 2, 200)
 
 
+def test_the_kind_is_that_of_the_strongest_region_whatever_it_takes_in(empty):
+    given, predicted = empty
+    # A line is missing, and with it what it covered of an ellipse, where that is predicted.
+    given[10:54, 30:58] = predicted[10:54, 30:58] = 2
+    given[28:36, 2:58], predicted[28:36, 2:30] = 0, 1
+    (found,) = audited(given, predicted)
+    assert (found.kind, found.given, found.predicted) == ("missing object", 0, 1)
+    assert found.pixels > 8 * 28
+
+
 def test_a_region_that_was_taken_in_takes_in_no_other():
     def region(code, weight, near):
         return Region(code, Box(0, 0, 1, 1), int(weight), (weight, weight, 0.0), frozenset(near))
 
     # 0 as 1, then 2 as 1, then 2 as 0: each has a class in common with the next, the first and the last have none.
     chain = [region(2, 9.0, {1}), region(8, 5.0, {0, 2}), region(7, 3.0, {1})]
-    assert [(found.code, found.pixels) for found in joined(chain, 3)] == [(2, 14), (7, 3)]
+    assert [(found.code, found.pixels) for found, _ in joined(chain, 3)] == [(2, 14), (7, 3)]
 
 
 def test_a_shifted_mask_is_one_suspect_and_what_it_hides_another():
