@@ -172,7 +172,10 @@ def test_nan_is_refused_by_infer_too(folder, run):
     ("words", "told"),
     [
         (["infer", "imgs", "-m", "best.pt"], "imgs: is no file, folder or glob that matches; check the path"),
-        (["infer", "best.pt", "-m", "images"], r"images: holds no crossval\.json; expected a checkpoint, such as .*"),
+        (
+            ["infer", "best.pt", "-m", "images"],
+            r"images: holds no crossval\.json; expected a checkpoint, such as .*",
+        ),
         (["train", "images"], rf"images: is no file; {CURE_H5}"),
         (["train", "--device", "mps"], "--device mps: is not to be had here; expected one of .*cpu"),
         (

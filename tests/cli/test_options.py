@@ -137,16 +137,6 @@ def test_parameters_as_json_are_one_document_in_the_order_of_the_work(run, here)
         "data", "prepare", "model", "augment", "train", "infer", "evaluate",
         "calibrate", "crossval", "learning_curve", "suggest", "audit", "synth",
     ]  # fmt: skip
-        "data",
-        "prepare",
-        "model",
-        "augment",
-        "train",
-        "infer",
-        "evaluate",
-        "calibrate",
-        "synth",
-    ]
     assert table["infer.overlap"] == {"value": 0.5, "source": "default"}
 
 
