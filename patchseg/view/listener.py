@@ -11,8 +11,11 @@ from typing import Any
 
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost")  # under which a browser may ask for it
+_STYLE = (
+    "sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE="  # the one that OpenSeadragon writes into the page
+)
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{_STYLE}'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",

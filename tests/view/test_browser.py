@@ -223,6 +223,23 @@ def test_the_keyboard_moves_and_zooms(job, serve, browser):
     browser.wait(f"viewer.viewport.getZoom(false) > {before}")
 
 
+def test_a_pixel_of_the_image_becomes_one_of_the_screen(job, serve, browser):
+    browser.open(serve(job.image).url, 1100, 700)
+    browser.run("document.getElementById('exact').click()")
+    browser.wait(
+        "Math.abs(viewer.world.getItemAt(0).viewportToImageZoom(viewer.viewport.getZoom(true)) - 1) < 1e-6"
+    )
+    time.sleep(0.3)
+    corner = browser.run(
+        "(({x, y}) => [x, y])(viewer.world.getItemAt(0).imageToViewerElementCoordinates(new OpenSeadragon.Point(0, 0)))"
+    )
+    left, top = (round(place) for place in corner)
+    np.testing.assert_array_equal(
+        browser.screenshot()[top + 100 : top + 150, left + 100 : left + 150], job.pixels[100:150, 100:150]
+    )
+    assert browser.complaints() == []
+
+
 def test_an_overview_that_becomes_true_is_loaded_again(serve, browser, tmp_path, monkeypatch):
     from patchseg.view import scene
 

@@ -1,8 +1,10 @@
 """The server over real sockets: what it gives, and what it refuses."""
 
+import base64
 import hashlib
 import io
 import json
+import re
 import socket
 from http.client import HTTPConnection
 from importlib.resources import files
@@ -68,10 +70,18 @@ def test_every_answer_forbids_what_a_viewer_does_not_need(server):
 
 def test_the_page_holds_no_script_or_style_of_its_own(server):
     page = ask(server, "")[2].decode()
-    assert page.count("<style") == page.count('<style type="text/plain"')  # which no browser reads as one
+    assert "<style" not in page
     assert " style=" not in page
     assert page.count("<script") == page.count('<script src="') == 2
     assert "://" not in page
+
+
+def test_the_only_style_that_a_script_may_write_is_that_of_openseadragon(server):
+    script = ask(server, "openseadragon.min.js")[2].decode()
+    (style,) = re.findall(r'"(@media \(hover: none\) \{.+?\}\})"', script)
+    sha256 = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = ask(server, "")[1]["Content-Security-Policy"]
+    assert f"; style-src 'self' 'sha256-{sha256}'; " in policy
 
 
 def test_a_tile_is_the_pixels_of_its_place(server, job):

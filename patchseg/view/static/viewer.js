@@ -201,7 +201,10 @@ async function start() {
   list();
   legend();
   for (const layer of about.layers) if (layer.on) add(shown.get(layer.id), layer.version);
-  const exact = () => viewer.viewport.zoomTo(viewer.viewport.imageToViewportZoom(1 / devicePixelRatio));
+  const exact = () => {
+    const item = viewer.world.getItemAt(0);
+    if (item) viewer.viewport.zoomTo(item.imageToViewportZoom(1 / devicePixelRatio));
+  };
   const zoom = (factor) => () => viewer.viewport.zoomBy(factor);
   const moves = { in: zoom(2), out: zoom(0.5), all: () => viewer.viewport.goHome(), exact };
   for (const [id, move] of Object.entries(moves)) part(id).addEventListener("click", move);
