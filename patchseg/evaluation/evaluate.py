@@ -3,42 +3,25 @@
 import csv
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from patchseg.errors import DataError, PatchsegError, UsageError, listing
+from patchseg.errors import DataError, listing
 from patchseg.evaluation.averages import statistics_of
 from patchseg.evaluation.blocks import block_counts, require_few
 from patchseg.evaluation.measures import Measures, columns
 from patchseg.evaluation.metrics import Confusion
+from patchseg.evaluation.predicted import Predicted, pairs_of, predicted_in
 from patchseg.evaluation.units import groups_of
-from patchseg.imaging import Box, Reading, open_raw
+from patchseg.imaging import Box, open_raw
 from patchseg.imaging.files import refuse_existing, whole
-from patchseg.inference.record import GROUP
-from patchseg.labels.classes import Classes, MaskReading
 from patchseg.parameters import DataParameters, EvaluateParameters
-from patchseg.patches.annotated import find_drawn, is_annotated
-from patchseg.patches.drawings import name_drawings, write_masks
-from patchseg.patches.objects import find_layers, write_layers
-from patchseg.patches.pairs import Pair, find_pairs
-from patchseg.patches.stacks import STACK, images_of, pairs_of_pages
+from patchseg.patches.pairs import Pair
 from patchseg.progress import Progress
 
-RECORD = "parameters.effective.json"
 _BAND = 2**22  # pixels compared at a time
-
-
-class _Predicted(NamedTuple):
-    """What is known of the masks: their classes, how they are written, the images they are of, and how these are grouped."""
-
-    truth: Classes
-    masks: Classes
-    images: dict[str, Path]
-    reading: Reading = Reading()
-    group: str | None = None
 
 
 def evaluate(
@@ -76,8 +59,8 @@ def evaluate(
     folder = Path(parameters.output or masks)
     output, table = folder / "scores.json", folder / "scores.csv"
     refuse_existing([output, table], overwrite=overwrite)
-    known = _predicted(masks, Path(truth), data)
-    pairs = _pairs(
+    known = predicted_in(masks, Path(truth), data)
+    pairs = pairs_of(
         masks,
         Path(truth),
         known,
@@ -101,7 +84,7 @@ def evaluate(
 def _document(
     pairs: list[Pair],
     group: list[str] | None,
-    known: _Predicted,
+    known: Predicted,
     measures: Measures,
     *,
     folder: Path,
@@ -151,7 +134,7 @@ def _statistics(
     document: dict[str, Any],
     pairs: list[Pair],
     group: list[str] | None,
-    known: _Predicted,
+    known: Predicted,
     side: int | None,
 ) -> dict[str, Any]:
     """Return both averages with their intervals, over blocks of a side where one is given."""
@@ -166,70 +149,7 @@ def _statistics(
     return statistics_of(counts, group, known.truth.names, blocks)
 
 
-def _predicted(masks: Path, truth: Path, data: DataParameters) -> _Predicted:
-    """Take classes from what `infer` recorded beside the masks, else from the parameters."""
-    record = masks / RECORD
-    if not record.exists():
-        if data.classes is None:
-            raise UsageError(
-                f"{masks}: holds no parameters.effective.json of `infer`; give data.classes in parameters.json"
-                + (f" (or swap the two: {truth} holds one)" if (truth / RECORD).exists() else "")
-            )
-        classes = Classes.of(data.classes, MaskReading.of(data))
-        return _Predicted(classes, classes, {}, _reading(data, data.pages))
-    try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        reading = content.get("data.reading", {"value": None})["value"]
-        classes = Classes.from_json(content["data.classes"]["value"], reading)
-        wanted = content["infer.images"]["value"]
-        ignored = content["infer.ignored"]["value"] if "infer.ignored" in content else None
-        pages = content["data.pages"]["value"] if "data.pages" in content else None
-        group = content[GROUP]["value"] if GROUP in content else None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{record}: is no record of `infer` ({error!r}); infer again, or remove it") from None
-    try:
-        found = images_of(wanted, pages)
-    except PatchsegError:  # the images have moved away; only the report would show them
-        found = []
-    written = classes.by_place() if ignored is None else replace(classes, reading=MaskReading(ignored))
-    return _Predicted(
-        classes.read_by(classes.reading.given(data)),
-        written,
-        {relative.with_suffix("").as_posix(): image for image, relative in found},
-        _reading(data, data.pages or pages),
-        group,
-    )
-
-
-def _reading(data: DataParameters, pages: int | str | None) -> Reading:
-    """Return how masks are read: of stacks the page that was learned from; a mask has no pages that are channels."""
-    return Reading(pages=None if pages == "channels" else pages, memory=data.max_memory)
-
-
-def _pairs(
-    masks: Path,
-    truth: Path,
-    known: _Predicted,
-    *,
-    data: DataParameters,
-    painted: Path,
-    overwrite: bool,
-    progress: Progress,
-) -> list[Pair]:
-    """Return each mask with its truth; annotations and layers are painted into files, which the report can show."""
-    if data.mask_pattern:
-        return write_layers(
-            find_layers(masks, truth, data.mask_pattern), known.truth, painted, overwrite=overwrite
-        )
-    if not is_annotated(masks, truth):
-        return pairs_of_pages(masks, truth) if known.reading.pages == STACK else find_pairs(masks, truth)
-    drawn = find_drawn(masks, truth, data, progress, suffixes=False)
-    named = name_drawings(drawn, data, progress, classes=known.truth)
-    written = write_masks(named, painted, progress, beside=[], overwrite=overwrite)
-    return [one.pair for one in written]
-
-
-def _compare(pair: Pair, known: _Predicted, measures: Measures) -> tuple[Confusion, dict[str, Any]]:
+def _compare(pair: Pair, known: Predicted, measures: Measures) -> tuple[Confusion, dict[str, Any]]:
     """Count the pixels of one mask against its truth, band by band, and measure what else is asked for."""
     assert pair.mask is not None
     with open_raw(pair.image, known.reading) as mask, open_raw(pair.mask, known.reading) as truth:
@@ -249,7 +169,7 @@ def _compare(pair: Pair, known: _Predicted, measures: Measures) -> tuple[Confusi
             return total, measured.finish()
 
 
-def _paths(pair: Pair, known: _Predicted, folder: Path) -> dict[str, str | None]:
+def _paths(pair: Pair, known: Predicted, folder: Path) -> dict[str, str | None]:
     """Return the files of an image relative to scores.json."""
     files = {"mask": pair.image, "truth": pair.mask, "image": known.images.get(pair.name)}
     return {key: None if file is None else _relative(file, folder) for key, file in files.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchseg.errors import DataError, UsageError, listing
-from patchseg.evaluation.evaluate import _pairs, _Predicted, _predicted
+from patchseg.evaluation.predicted import Predicted, pairs_of, predicted_in
 from patchseg.imaging import ImageSource, Reading, open_image, open_raw
 from patchseg.labels.classes import Classes
 from patchseg.parameters import DataParameters
@@ -34,7 +34,7 @@ class Case:
     pair: Pair
     opinion: Path
     picture: Path | None
-    known: _Predicted
+    known: Predicted
     reading: Reading
 
     @contextmanager
@@ -142,8 +142,8 @@ def find_cases(
         UsageError: Folders do not work, or the classes, or how sure the masks are, is not known.
         DataError: Files are damaged, missing or do not fit each other; all are listed.
     """
-    known = _predicted(masks, truth, data)
-    pairs = _pairs(masks, truth, known, data=data, painted=painted, overwrite=overwrite, progress=progress)
+    known = predicted_in(masks, truth, data)
+    pairs = pairs_of(masks, truth, known, data=data, painted=painted, overwrite=overwrite, progress=progress)
     kind = next((name for name in _OPINIONS if (masks / name).is_dir()), None)
     if kind is None:
         raise UsageError(
