@@ -105,6 +105,12 @@ def test_a_table_writes_numbers_to_the_right_and_none_as_a_dash():
     assert parsed.attributes("div", "scroll")
 
 
+def test_text_that_is_a_number_stands_to_the_right_when_asked():
+    parsed = tree(table(["name", "distance"], [["a", "1.25"]], numbers={1}))
+    assert parsed.attributes("td") == [{"class": "number"}]
+    assert tree(table(["name", "distance"], [["a", "1.25"]])).attributes("td") == [{}]
+
+
 @given(st.floats(0, 1))
 def test_only_a_perfect_score_reads_as_one(value):
     assert (score(value) == "1.0000") == (value == 1)

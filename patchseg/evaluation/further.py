@@ -69,7 +69,7 @@ def _part(title: str, note: str, measured: Scores, titles: Mapping[str, str]) ->
     return [
         element("h3", title),
         element("p", note, class_="note"),
-        table(head, rows, label=title.lower()),
+        table(head, rows, label=title.lower(), numbers=range(1, len(head))),
     ]
 
 

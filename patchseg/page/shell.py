@@ -78,6 +78,7 @@ def table(
     *,
     label: str = "table",
     bars: Collection[int] = (),
+    numbers: Collection[int] = (),
 ) -> Html:
     """Return a table whose first column names the rows; where it is wide it scrolls in a box of its own.
 
@@ -87,8 +88,12 @@ def table(
             None as a dash.
         label: What the table holds, for those who hear the page.
         bars: Columns whose scores get a bar beneath.
+        numbers: Columns of text that stand to the right too.
     """
-    right = [any(isinstance(row[column], int | float) for row in rows) for column in range(len(head))]
+    right = [
+        column in numbers or any(isinstance(row[column], int | float) for row in rows)
+        for column in range(len(head))
+    ]
     titles = [
         element("th", title, scope="col", class_="number" if numeric else None)
         for title, numeric in zip(head, right, strict=True)
