@@ -233,10 +233,12 @@ def test_a_pixel_of_the_image_becomes_one_of_the_screen(job, serve, browser):
     corner = browser.run(
         "(({x, y}) => [x, y])(viewer.world.getItemAt(0).imageToViewerElementCoordinates(new OpenSeadragon.Point(0, 0)))"
     )
-    left, top = (round(place) for place in corner)
-    np.testing.assert_array_equal(
-        browser.screenshot()[top + 100 : top + 150, left + 100 : left + 150], job.pixels[100:150, 100:150]
-    )
+    left, top = (
+        int(place) for place in corner
+    )  # amid a pixel of the screen, where the browser decides which it is
+    picture, part = browser.screenshot(), job.pixels[100:150, 100:150]
+    found = [picture[top + 100 + y :, left + 100 + x :][:50, :50] for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    assert [np.array_equal(shown, part) for shown in found].count(True) == 1
     assert browser.complaints() == []
 
 
