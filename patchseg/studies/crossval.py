@@ -11,7 +11,7 @@ from patchseg.errors import DataError, UsageError, listing
 from patchseg.evaluation.evaluate import evaluate
 from patchseg.inference.infer import infer
 from patchseg.models.ensemble import SUMMARY
-from patchseg.parameters import EvaluateParameters, InferParameters, Parameters
+from patchseg.parameters import EvaluateParameters, InferParameters, Parameters, TrainParameters
 from patchseg.patches.pairs import Pair
 from patchseg.patches.prepare import all_pairs, prepare
 from patchseg.patches.sides import groups_of, without_test
@@ -29,6 +29,7 @@ _OF_MASKS = (
     "tile", "overlap", "blend", "symmetries", "skip_blank", "pixel_size", "format", "max_memory", "device", "precision",
     "threads",
 )  # fmt: skip
+_WHERE = ("device", "threads")
 _RESULTS = ("masks", "truth", "scores.json", "scores.csv", SUMMARY)
 
 
@@ -139,13 +140,17 @@ def _planned(images: Path, masks: Path | None, parameters: Parameters) -> Plan:
         require_files(pairs)
     name = p.train.name or Path(p.prepare.output).stem
     folder = Path(p.crossval.output or Path("crossval") / name)
-    settled = p.model_copy(update={"train": in_study(p.train, "crossval"), "infer": _of_masks(p.infer)})
+    settled = p.model_copy(update={"train": in_study(p.train, "crossval"), "infer": _of_masks(p.infer, p.train)})
     return Plan(images, masks, pairs, group, folds, settled, folder)
 
 
-def _of_masks(infer: InferParameters) -> InferParameters:
-    """Return how masks out of fold are made: as those of other images, with the layers that calibration and audit read."""
+def _of_masks(infer: InferParameters, train: TrainParameters) -> InferParameters:
+    """Return how masks out of fold are made: as those of other images, with the layers that calibration and audit read.
+
+    Where nothing else is asked for, on the device and the threads that the networks learn on.
+    """
     kept = {name: getattr(infer, name) for name in _OF_MASKS}
+    kept |= {name: getattr(train, name) for name in _WHERE if infer.source(name) == "default"}
     layers = {"confidence": True, "probabilities": True, "probability_type": "uint8"}
     return InferParameters().replaced(kept, "call").replaced(layers, "crossval")
 

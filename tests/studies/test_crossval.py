@@ -80,6 +80,12 @@ def test_probabilities_are_bytes_beside_the_masks_which_evaluate_knows_by_their_
         assert [row["name"] for row in csv.DictReader(file)] == NAMES
 
 
+def test_masks_are_made_where_the_networks_have_learned(done):
+    for part in (done / "masks", done / "fold-1-of-2/masks"):
+        record = json.loads((part / "parameters.effective.json").read_text(encoding="utf-8"))
+        assert (record["infer.threads"]["value"], record["infer.device"]["value"]) == (1, "cpu")
+
+
 def test_the_score_of_a_fold_is_that_of_its_masks_over_all_their_pixels(done, kit):
     for fold in read(done / "crossval.json")["folds"]:
         both = {"mask": [], "truth": []}
