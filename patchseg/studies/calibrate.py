@@ -22,6 +22,7 @@ from patchseg.evaluation.reliability import Reliability
 from patchseg.inference.calibration import Calibration
 from patchseg.inference.engine import Engine
 from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.models.ensemble import members
 from patchseg.parameters import CalibrateParameters, DataParameters, InferParameters
 from patchseg.patches.store import PatchFile
 from patchseg.progress import Progress, counted
@@ -46,7 +47,7 @@ def calibrate(
     that were left out when their networks learned, as `crossval` writes them; then all checkpoints get the same.
 
     Args:
-        checkpoint: What `train` wrote; several with `parameters.masks` only.
+        checkpoint: What `train` wrote; several, or the folds of what `crossval` wrote, with `parameters.masks` only.
         patches: What `prepare` wrote; of no meaning with `parameters.masks`.
         parameters: What is fitted, and on which masks.
         infer: Tile, overlap, blend, symmetries, device, precision and threads, with which images will be segmented.
@@ -62,7 +63,7 @@ def calibrate(
         DataError: A file is damaged or of another kind, or has no labelled pixel.
     """
     progress = progress or Progress()
-    files = [Path(item) for item in ([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)]
+    files = members([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)
     loaded = [load(file) for file in files]
     _require_free(files, loaded, overwrite=overwrite)
     sample = Sample(len(loaded[0].classes), seed=parameters.seed)

@@ -140,7 +140,9 @@ def _planned(images: Path, masks: Path | None, parameters: Parameters) -> Plan:
         require_files(pairs)
     name = p.train.name or Path(p.prepare.output).stem
     folder = Path(p.crossval.output or Path("crossval") / name)
-    settled = p.model_copy(update={"train": in_study(p.train, "crossval"), "infer": _of_masks(p.infer, p.train)})
+    settled = p.model_copy(
+        update={"train": in_study(p.train, "crossval"), "infer": _of_masks(p.infer, p.train)}
+    )
     return Plan(images, masks, pairs, group, folds, settled, folder)
 
 

@@ -14,6 +14,7 @@ from patchseg.inference.engine import Engine, tile_for
 from patchseg.inference.kinship import as_learned
 from patchseg.loading import FILE
 from patchseg.models.checkpoint import Checkpoint
+from patchseg.models.ensemble import members
 from patchseg.parameters import DataParameters, InferParameters, SuggestParameters, effective
 from patchseg.patches.pairs import RECORD
 from patchseg.patches.stacks import images_of
@@ -45,7 +46,7 @@ def suggest(
 
     Args:
         images: Files, folders or globs.
-        checkpoint: What `train` wrote; several contradict each other too.
+        checkpoint: What `train` wrote; several, or the folds of what `crossval` wrote, contradict each other too.
         parameters: How many, how large, and what is left out; `parameters.output` is the folder.
         data: The memory that pictures may take; what else it says of images is taken from the checkpoint.
         overwrite: Whether earlier suggestions in the folder may be replaced.
@@ -61,7 +62,7 @@ def suggest(
         PatchsegError: The disk is full, or an image does not fit into the memory.
     """
     progress, folder = progress or Progress(), Path(parameters.output)
-    files = [Path(item) for item in ([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)]
+    files = members([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)
     _require_room(folder, overwrite=overwrite)
     labelled = Labelled.of(Path(parameters.labelled)) if parameters.labelled else Labelled()
     with devices.memory_errors("choose a smaller --tile"):

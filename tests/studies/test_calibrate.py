@@ -1,5 +1,6 @@
 """What is fitted to validation images, and to files of probabilities; what checkpoints get of it."""
 
+import json
 import shutil
 from dataclasses import fields
 
@@ -168,6 +169,10 @@ def test_several_checkpoints_get_the_same_from_masks(here):
     masks = predicted(here)
     files = [here / "best.pt", other]
     assert calibrate(here, checkpoint=files, masks=str(masks), truth=str(here / "masks")) == files
+    folds = [{"checkpoint": file.relative_to(here).as_posix()} for file in files]
+    (here / "crossval.json").write_text(json.dumps({"folds": folds}), encoding="utf-8")
+    settings = {"masks": str(masks), "truth": str(here / "masks"), "overwrite": True}
+    assert calibrate(here, checkpoint=here / "crossval.json", **settings) == files
     first, second = (load(file).calibration for file in files)
     assert first == second
     patchseg.infer(

@@ -327,6 +327,11 @@ def test_several_networks_at_another_scale_contradict_each_other_as_infer_has_it
     for seed in (0, 1):
         make(seed=seed, scale=0.5).save(tmp_path / f"{seed}.pt")
     both = [tmp_path / "0.pt", tmp_path / "1.pt"]
+    folds = [{"checkpoint": file.name} for file in both]
+    (tmp_path / "crossval.json").write_text(json.dumps({"folds": folds}), encoding="utf-8")
+    assert suggestions(
+        suggest([new], checkpoint=tmp_path, parameters=settings(output=str(tmp_path / "of folds")))
+    ) == suggestions(suggest([new], checkpoint=both, parameters=settings(output=str(tmp_path / "of files"))))
     out = suggest([new], checkpoint=both, parameters=settings(output=str(tmp_path / "out")))
     wanted = InferParameters(
         output=str(tmp_path / "m"), disagreement=True, symmetries="flips", tile=32, threads=1, device="cpu"
