@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from patchseg.page import page, reliability_chart
-from patchseg.page.charts import LETTER
+from patchseg.page.axes import LETTER
 
 HALVES = {"edges": [0.0, 0.5, 1.0], "count": [100, 300], "confidence": [0.4, 0.8], "accuracy": [0.5, 0.6]}
 EMPTY = {"edges": [0.0, 0.5, 1.0], "count": [0, 0], "confidence": [None, None], "accuracy": [None, None]}
