@@ -203,7 +203,12 @@ async function start() {
   for (const layer of about.layers) if (layer.on) add(shown.get(layer.id), layer.version);
   const exact = () => {
     const item = viewer.world.getItemAt(0);
-    if (item) viewer.viewport.zoomTo(item.imageToViewportZoom(1 / devicePixelRatio));
+    if (!item) return;
+    viewer.viewport.zoomTo(item.imageToViewportZoom(1 / devicePixelRatio), null, true);
+    // A quarter of a pixel beside the screen's own: upon them rounding decides, and tiles part from their neighbours.
+    const { x, y } = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(0, 0));
+    const beside = new OpenSeadragon.Point(x - Math.floor(x) - 0.25, y - Math.floor(y) - 0.25);
+    viewer.viewport.panBy(viewer.viewport.deltaPointsFromPixels(beside), true);
   };
   const zoom = (factor) => () => viewer.viewport.zoomBy(factor);
   const moves = { in: zoom(2), out: zoom(0.5), all: () => viewer.viewport.goHome(), exact };
