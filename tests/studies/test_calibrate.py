@@ -11,11 +11,13 @@ import torch
 
 import patchseg
 from patchseg.errors import DataError, UsageError
+from patchseg.evaluation.calibration import Pixels, fit_thresholds
 from patchseg.evaluation.metrics import Confusion
 from patchseg.inference.calibration import Calibration
 from patchseg.models.checkpoint import load
 from patchseg.patches.store import PatchFile
 from patchseg.progress import Progress
+from patchseg.studies.calibrate import fitted
 
 CPU = patchseg.InferParameters(device="cpu", threads=1)
 
@@ -145,6 +147,17 @@ def test_thresholds_raise_the_mean_iou_of_the_masks_that_infer_makes(here):
             image, truth = (part[:] for part in file.region(name))
             total += Confusion.of(truth, patchseg.predict(image, engine), 3)
     assert total.mean_iou == pytest.approx(found["mean_iou_after"], abs=1e-4)
+
+
+def test_thresholds_are_those_of_calibrated_probabilities():
+    draw = np.random.default_rng(0)
+    ones = draw.beta(0.5, 0.5, 2000).astype(np.float32).clip(1e-3, 1 - 1e-3)
+    truth = (draw.random(2000) < 0.6 * ones).astype(np.uint8)
+    known = Pixels(np.stack([1 - ones, ones]), truth)
+    found = fitted(known, images=1, thresholds=True)
+    shares = Calibration(found["temperature"]).probabilities(torch.from_numpy(known.probabilities)).numpy()
+    assert found["thresholds"] == fit_thresholds(Pixels(shares, truth))
+    assert found["thresholds"] != pytest.approx(fit_thresholds(known), rel=1e-3)
 
 
 def test_files_of_probabilities_give_the_same_as_the_images_that_they_are_of(here):
