@@ -1,7 +1,6 @@
 """Strips, learning curves and viewers say what the numbers say, whatever the numbers are."""
 
 import re
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
@@ -18,39 +17,9 @@ from patchseg.page import (
     strips,
     viewer,
 )
-from patchseg.page.shell import VOID
 from patchseg.page.strips import MOST
 
 EVIL = '"<script>alert("1")</script>&'
-
-
-class Tree(HTMLParser):
-    """Checks that elements close in the order in which they open; gathers tags and text."""
-
-    def __init__(self, part: object) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(str(part))
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.seen.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    def all(self, tag, kind=None):
-        return [
-            a for t, a in self.seen if t == tag and (kind is None or kind in (a.get("class") or "").split())
-        ]
 
 
 def places(dots) -> list[tuple[float, float]]:
@@ -66,13 +35,13 @@ def places(dots) -> list[tuple[float, float]]:
         lambda: matrix([[1, 0], [0, 1]], [EVIL, EVIL], shown=[1]),
     ],
 )  # fmt: skip
-def test_a_name_that_is_markup_stays_a_word(part):
-    assert "script" not in {tag for tag, _ in Tree(part()).seen}
+def test_a_name_that_is_markup_stays_a_word(tree, part):
+    assert "script" not in {tag for tag, _ in tree(part()).seen}
 
 
-def test_dots_lie_where_their_scores_are_on_one_axis_for_all_strips():
+def test_dots_lie_where_their_scores_are_on_one_axis_for_all_strips(tree):
     # 0.5 to 1 is what the axis spans, from 12 to 396: 768 for a score of one.
-    parsed = Tree(
+    parsed = tree(
         strips([Strip("a", [("x", 0.5), ("y", 1.0)], 0.75, (0.6, 0.9)), Strip("b", [("x", 0.75)])], title="t")
     )
     assert places(parsed.all("path", "dot")) == [(12, 14), (396, 14), (204, 14)]
@@ -83,16 +52,16 @@ def test_dots_lie_where_their_scores_are_on_one_axis_for_all_strips():
     assert {"x: 0.5000", "y: 1.0000", "x: 0.7500"} <= set(parsed.words)
 
 
-def test_equal_scores_step_aside_for_each_other():
-    parsed = Tree(strips([Strip("a", [(str(n), 0.8) for n in range(4)])], title="t"))
+def test_equal_scores_step_aside_for_each_other(tree):
+    parsed = tree(strips([Strip("a", [(str(n), 0.8) for n in range(4)])], title="t"))
     dots = places(parsed.all("path", "dot"))
     assert len(set(dots)) == 4
     assert len({x for x, _ in dots}) == 1
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=2 * MOST))
-def test_any_scores_stay_inside_and_the_lowest_and_the_highest_are_there(values):
-    parsed = Tree(strips([Strip("a", [(f"{value!r}", value) for value in values])], title="t"))
+def test_any_scores_stay_inside_and_the_lowest_and_the_highest_are_there(tree, values):
+    parsed = tree(strips([Strip("a", [(f"{value!r}", value) for value in values])], title="t"))
     dots = places(parsed.all("path", "dot"))
     assert len(dots) == min(len(values), MOST)
     assert all(12 <= x <= 396 and 3 <= y <= 25 for x, y in dots)
@@ -100,13 +69,13 @@ def test_any_scores_stay_inside_and_the_lowest_and_the_highest_are_there(values)
     assert {f"{min(values)!r}", f"{max(values)!r}"} <= set(titles)
 
 
-def test_strips_without_scores_say_so():
-    assert Tree(strips([Strip("a", [])], title="t")).words == ["t", "No values."]
+def test_strips_without_scores_say_so(tree):
+    assert tree(strips([Strip("a", [])], title="t")).words == ["t", "No values."]
 
 
-def test_a_forecast_is_dashed_in_its_band_and_begins_where_measuring_ends():
+def test_a_forecast_is_dashed_in_its_band_and_begins_where_measuring_ends(tree):
     means = [Mean(2, 0.5, 0.4, 0.6), Mean(4, 0.75)]
-    parsed = Tree(
+    parsed = tree(
         forecast_chart([(2, 0.45), (2, 0.55), (4, 0.75)], means, [Mean(14, 1.0, 0.75, 1.0)], title="IoU")
     )
     measured, ahead = (line["d"] for line in parsed.all("path", "line")[-2:])
@@ -120,19 +89,19 @@ def test_a_forecast_is_dashed_in_its_band_and_begins_where_measuring_ends():
     )
 
 
-def test_a_learning_curve_without_a_forecast_or_without_values_is_whole():
-    parsed = Tree(forecast_chart([(3, 0.5)], [Mean(3, 0.5)], [], title="IoU"))
+def test_a_learning_curve_without_a_forecast_or_without_values_is_whole(tree):
+    parsed = tree(forecast_chart([(3, 0.5)], [Mean(3, 0.5)], [], title="IoU"))
     assert not parsed.all("path", "band")
     assert "expected" not in parsed.words
-    assert Tree(forecast_chart([], [Mean(3, None)], [], title="IoU")).words == ["IoU", "No values."]
+    assert tree(forecast_chart([], [Mean(3, None)], [], title="IoU")).words == ["IoU", "No values."]
 
 
 def views(*kinds):
     return [View(kind, element("img", alt=kind), kind) for kind in kinds]
 
 
-def test_the_buttons_of_a_viewer_stand_before_its_pictures():
-    parsed = Tree(
+def test_the_buttons_of_a_viewer_stand_before_its_pictures(tree):
+    parsed = tree(
         viewer(
             views("image", "truth", "errors"),
             number=3,
@@ -154,14 +123,14 @@ def test_the_buttons_of_a_viewer_stand_before_its_pictures():
     assert "--aspect: 2.0000" in parsed.all("div", "stage")[0]["style"]
 
 
-def test_without_an_image_there_is_nothing_to_see_through_to():
-    parsed = Tree(
+def test_without_an_image_there_is_nothing_to_see_through_to(tree):
+    parsed = tree(
         viewer(views("truth", "errors"), number=0, name="a", chosen="errors", shape=(1, 1), ground="#000000")
     )
     assert {button["name"] for button in parsed.all("input")} == {"view-0"}
     assert [figure["class"] for figure in parsed.all("figure")] == ["layer truth", "layer errors"]
 
 
-def test_a_matrix_of_some_classes_has_the_shares_of_all():
-    words = Tree(matrix([[5, 5, 10], [0, 1, 0], [0, 0, 1]], ["a", "b", "c"], shown=[0, 2])).words
+def test_a_matrix_of_some_classes_has_the_shares_of_all(tree):
+    words = tree(matrix([[5, 5, 10], [0, 1, 0], [0, 0, 1]], ["a", "b", "c"], shown=[0, 2])).words
     assert words[-10:] == ["a", "25.00 %", "5", "50.00 %", "10", "c", "0 %", "0", "100 %", "1"]

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -18,37 +17,9 @@ from patchseg.evaluation.report import MOST, report
 from patchseg.evaluation.sections import MOST_CLASSES, headline
 from patchseg.imaging import Reading
 from patchseg.labels.classes import Classes
-from patchseg.page.shell import VOID
 
 EVIL = "a\"<img src=x onerror=alert(1)>&'"
 SCRIPT = "<script>alert(1)</script>"
-
-
-class Page(HTMLParser):
-    """Checks that elements close as they open; gathers what a page holds."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +28,16 @@ def text(whole_report):
 
 
 @pytest.fixture(scope="module")
-def parsed(text):
-    return Page(text)
+def parsed(tree, text):
+    return tree(text)
 
 
 def test_nothing_runs_and_nothing_is_fetched(text, parsed):
     allowed = {"html", "head", "meta", "title", "style", "body", "main", "svg", "img", "input"}
-    assert not {"script", "link", "iframe", "object", "form", "base"} & {tag for tag, _ in parsed.tags}
-    assert allowed <= {tag for tag, _ in parsed.tags}
+    assert not {"script", "link", "iframe", "object", "form", "base"} & {tag for tag, _ in parsed.seen}
+    assert allowed <= {tag for tag, _ in parsed.seen}
     assert not re.search(r"https?:|@import|url\(", text)
-    assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
+    assert not any(name.startswith("on") for _, attributes in parsed.seen for name in attributes)
     assert all((image["src"] or "").startswith("data:image/webp;base64,") for image in parsed.all("img"))
     assert "script-src" not in text
     assert "default-src 'none'" in text
@@ -83,7 +54,7 @@ def test_names_that_are_markup_stay_names(parsed):
 
 
 def test_the_page_begins_with_what_to_expect(parsed):
-    paragraphs = [tag for tag, _ in parsed.tags if tag in {"h1", "p"}]
+    paragraphs = [tag for tag, _ in parsed.seen if tag in {"h1", "p"}]
     assert paragraphs[:2] == ["h1", "p"]
     start = parsed.words.index("On images like these, expect a mean IoU of about 0.91; with 8 images the truth may lie anywhere between 0.86 and 0.96.")  # fmt: skip
     told = "".join(parsed.words[start : start + 4])
@@ -94,7 +65,7 @@ def test_the_page_begins_with_what_to_expect(parsed):
 
 
 def test_headings_leave_no_level_out(parsed):
-    levels = [int(tag[1]) for tag, _ in parsed.tags if re.fullmatch("h[1-6]", tag)]
+    levels = [int(tag[1]) for tag, _ in parsed.seen if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(below <= above + 1 for above, below in itertools.pairwise(levels))
@@ -150,26 +121,26 @@ def test_each_viewer_has_buttons_of_its_own(parsed):
     assert {label["for"] for label in parsed.all("label")} == set(ids)
 
 
-def test_without_all_that_the_page_is_still_whole(make, tmp_path):
+def test_without_all_that_the_page_is_still_whole(tree, make, tmp_path):
     scores = make(tmp_path, count=1, shape=(40, 60))
     document = json.loads(scores.read_text())
     del document["statistics"], document["certainty"]
     scores.write_text(json.dumps(document))
     (tmp_path / "masks/confidence" / f"{EVIL}0.tif").write_bytes(b"no TIFF")
-    words = Page(report(scores, output=tmp_path / "r.html").read_text(encoding="utf-8")).words
+    words = tree(report(scores, output=tmp_path / "r.html").read_text(encoding="utf-8")).words
     assert any(word.startswith("On this one image the mean IoU is") for word in words)
     assert not {"Scores and how sure they are", "Would more labels help?", "confidence", "Training"} & set(
         words
     )
 
 
-def test_what_lies_beside_the_scores_is_found_and_what_is_given_wins(make, tmp_path):
+def test_what_lies_beside_the_scores_is_found_and_what_is_given_wins(tree, make, tmp_path):
     scores = make(tmp_path, count=1, shape=(40, 60))
     (tmp_path / "suspects.json").write_text('{"suspects": []}')
     other = tmp_path / "other"
     other.mkdir()
     (other / "suggestions.json").write_text('{"suggestions": []}')
-    words = Page(report(scores, output=tmp_path / "r.html", suggestions=other).read_text()).words
+    words = tree(report(scores, output=tmp_path / "r.html", suggestions=other).read_text()).words
     assert "No suspects." in words
     assert "No suggestions." in words
     with pytest.raises(UsageError, match=r"none.json: cannot be read \(no such file"):
@@ -193,7 +164,7 @@ def test_what_holds_something_else_is_refused(make, tmp_path, content, told):
     assert not (tmp_path / "r.html").exists()
 
 
-def test_a_page_of_large_noisy_pictures_stays_small(make, tmp_path):
+def test_a_page_of_large_noisy_pictures_stays_small(tree, make, tmp_path):
     scores = make(tmp_path, count=3, shape=(40, 60))
     random = np.random.default_rng(0)
     for kind, values in (("images", 256), ("truth", 3), ("masks", 3)):
@@ -209,7 +180,7 @@ def test_a_page_of_large_noisy_pictures_stays_small(make, tmp_path):
     (tmp_path / "suspects.json").write_text(json.dumps({"suspects": suspects}))
     text = report(scores, output=tmp_path / "r.html").read_text(encoding="utf-8")
     assert len(text.encode()) < MOST
-    words = Page(text).words
+    words = tree(text).words
     assert any(word.startswith("200 suspects. The first ") for word in words)
     assert any("shown at" in word for word in words)  # the examples were reduced
 
@@ -257,7 +228,7 @@ def test_a_suspect_whose_picture_cannot_be_had_is_told_without(make, tmp_path, c
     assert picture_of(tmp_path / "none.png", 100) is None
 
 
-def test_boundaries_and_objects_are_shown_by_class():
+def test_boundaries_and_objects_are_shown_by_class(tree):
     line = {
         "name": SCRIPT,
         "boundary_f1": 0.75,
@@ -274,7 +245,7 @@ def test_boundaries_and_objects_are_shown_by_class():
     }
     part = further({"surface": surface, "objects": objects})
     assert part is not None
-    words = Page(str(part)).words
+    words = tree(str(part)).words
     start = words.index("class")
     assert words[start : start + 10] == [
         "class", "boundary F1", "mean distance, pixels", "mean distance, µm", "images", SCRIPT, "0.7500", "1.23", "0.50", "7",
@@ -286,22 +257,22 @@ def test_boundaries_and_objects_are_shown_by_class():
     assert further({"surface": {"classes": []}}) is None
 
 
-def test_scores_inside_of_a_region_say_so():
+def test_scores_inside_of_a_region_say_so(tree):
     entry = {"mean_iou": 0.5, "mean_iou_foreground": 0.5, "pixel_accuracy": 0.5, "classes": []}
     document = {**entry, "images": [entry | {"name": str(n), "region": {"share": n / 4}} for n in (1, 2)]}
     assert (
         "Only what lies inside of a region counts: 37.5 % of an image on average."
-        in Page(str(headline(document, "t"))).words
+        in tree(str(headline(document, "t"))).words
     )
 
 
-def test_a_calibration_is_shown_before_and_after():
+def test_a_calibration_is_shown_before_and_after(tree):
     bins = {"edges": [0.0, 0.5, 1.0], "count": [0, 4], "confidence": [None, 0.75], "accuracy": [None, 0.5]}
     calibration = {
         "temperature": 1.5, "thresholds": None, "ece_before": 0.25, "ece_after": 0.0,
         "reliability_before": bins, "reliability_after": bins | {"accuracy": [None, 0.75]},
     }  # fmt: skip
-    words = Page(str(courses.certainty({}, calibration))).words
+    words = tree(str(courses.certainty({}, calibration))).words
     told = "Calibrated with a temperature of 1.5, which takes its error from 25.0 to 0.0 points of 100."
     assert told in words
     assert "On the images it was calibrated with" in words
