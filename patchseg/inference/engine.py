@@ -79,6 +79,7 @@ class Engine:
         """
         loaded = [item if isinstance(item, Checkpoint) else load(item) for item in checkpoints]
         _require_alike(checkpoints, loaded)
+        devices.keep_freed()
         predictor = Predictor(
             [folded(checkpoint.network()) for checkpoint in loaded], device, devices.resolve_precision(parameters.precision, device),
             symmetries=SYMMETRIES[parameters.symmetries], entropy=parameters.disagreement, tell=tell,

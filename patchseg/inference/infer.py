@@ -118,7 +118,6 @@ def _plan(
         )
     files = members([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)
     threads, device = devices.set_threads(parameters.threads), devices.choose(parameters.device)
-    devices.keep_freed()
     engine = Engine.of(files, parameters, device, tell=progress.say)
     parameters = parameters.planned(tile=engine.tile)
     reading = as_learned(engine.checkpoint, progress.say)

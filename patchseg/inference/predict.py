@@ -30,7 +30,6 @@ def engine_of(checkpoint: Path | str, parameters: InferParameters = InferParamet
         DataError: The checkpoint is damaged.
     """
     devices.set_threads(parameters.threads)
-    devices.keep_freed()
     return Engine.of(members([checkpoint]), parameters, devices.choose(parameters.device))
 
 

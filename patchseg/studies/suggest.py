@@ -68,28 +68,38 @@ def suggest(
     with devices.memory_errors("choose a smaller --tile"):
         devices.set_threads(parameters.threads)
         engine = _engine(files, parameters, progress)
-        model = engine.checkpoint
-        reading = as_learned(model, progress.say)
+        reading = as_learned(engine.checkpoint, progress.say)
         reading = reading._replace(memory=parameters.max_memory or data.max_memory, downwards=True)
         found = _unlabelled(images_of([*images], reading.pages), labelled, files, progress)
-        parameters = parameters.planned(
-            tile=engine.tile, crop=round(tile_for(model.patch) / model.scale),
-            per_image=evenly(parameters.count, len(found)),
-        )  # fmt: skip
+        parameters = _planned(parameters, engine, len(found))
         surveyor = Surveyor(engine, reading, parameters)
         progress.say(surveyor.told(found))
         surveyed = surveyor.survey(found, labelled, progress)
         if not surveyed.boxes:
             raise UsageError(f"{parameters.labelled}: all crops were suggested already; give more images")
-        document = {
-            "images": len(found) - len(surveyed.failures), "candidates": len(surveyed.boxes),
-            "failures": [{"image": image, "error": error} for image, error in surveyed.failures.items()],
-            "earlier": labelled.to_json(),
-        }  # fmt: skip
         with _new_folder(folder) as part:
             crops = _chosen(surveyed, found, parameters)
+            document = _facts(surveyed, len(found), labelled)
             _write(part, crops, surveyor, parameters, document, progress=progress)
     return folder
+
+
+def _planned(parameters: SuggestParameters, engine: Engine, images: int) -> SuggestParameters:
+    """Fill in what nobody has set: tiles and crops of the network's size, and an even share of each image."""
+    model = engine.checkpoint
+    return parameters.planned(
+        tile=engine.tile, crop=round(tile_for(model.patch) / model.scale),
+        per_image=evenly(parameters.count, images),
+    )  # fmt: skip
+
+
+def _facts(surveyed: Surveyed, images: int, labelled: Labelled) -> dict[str, Any]:
+    """Return what suggestions.json says besides the suggestions."""
+    return {
+        "images": images - len(surveyed.failures), "candidates": len(surveyed.boxes),
+        "failures": [{"image": image, "error": error} for image, error in surveyed.failures.items()],
+        "earlier": labelled.to_json(),
+    }  # fmt: skip
 
 
 def _engine(files: list[Path], parameters: SuggestParameters, progress: Progress) -> Engine:
