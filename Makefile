@@ -21,7 +21,7 @@ lint: $(INSTALLED)
 	.venv/bin/mypy
 	.venv/bin/codespell $(SPELLED)
 
-# The others are given folders, and gpu.sh a GPU: see their first lines.
+# coverage simulates and takes long; the others are given folders, and gpu.sh a GPU: see their first lines.
 bench: $(INSTALLED)
 	for name in blending inference rasterizing training; do .venv/bin/python "benchmarks/$$name.py" || exit 1; done
 
