@@ -142,7 +142,7 @@ def _document(a: _Side, b: _Side, pattern: str | None, progress: Progress) -> di
     classes, units = len(a.classes), len(set(labels))
     pixels = _pooled(rows_a, rows_b, labels)
     lone = [name for name, one in zip(a.classes, pixels[3:], strict=False) if one["units"] == 1]
-    changes = _changes(names, groups, scores_a, scores_b)
+    changes = _changes(names, groups, a.classes, scores_a, scores_b)
     document = {
         "a": str(a.path),
         "b": str(b.path),
@@ -175,15 +175,27 @@ def _note(
     return told
 
 
-def _changes(names: list[str], groups: list[str] | None, a: Values, b: Values) -> list[dict[str, Any]]:
-    """Return the mean IoU of each image in both, the largest change first; None is undefined."""
+def _changes(
+    names: list[str], groups: list[str] | None, classes: list[str], a: Values, b: Values
+) -> list[dict[str, Any]]:
+    """Return the mean IoU of each image in both, and the IoU of each class, the largest change of the mean first."""
     entries = []
     for place, name in enumerate(names):
-        first, second = (None if np.isnan(x[place, 0]) else float(x[place, 0]) for x in (a, b))
-        difference = None if first is None or second is None else second - first
+        means = named(list(map(_change, a[place], b[place])), len(classes))
         group = {"group": groups[place]} if groups else {}
-        entries.append({"name": name, **group, "a": first, "b": second, "difference": difference})
+        ious = [{"name": each, **iou} for each, iou in zip(classes, means["iou"], strict=True)]
+        entries.append({"name": name, **group, **means["mean_iou"], "classes": ious})
     return sorted(entries, key=lambda entry: -abs(entry["difference"] or 0))
+
+
+def _change(a: float, b: float) -> dict[str, float | None]:
+    """Return two scores and their difference; None is undefined."""
+    first, second = (None if np.isnan(one) else float(one) for one in (a, b))
+    return {
+        "a": first,
+        "b": second,
+        "difference": None if first is None or second is None else second - first,
+    }
 
 
 def _pooled(a: Margins, b: Margins, labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -107,6 +107,13 @@ def test_images_are_listed_by_how_much_they_changed(folders):
     assert document["changes"][0]["difference"] == pytest.approx(
         document["changes"][0]["b"] - document["changes"][0]["a"]
     )
+    for change in document["changes"]:
+        number = int(change["name"].removeprefix("im_")) - 1
+        for item, of in zip(change["classes"], (ground_iou, line_iou), strict=True):
+            first, second = of(WRONG["a"])[number], of(WRONG["b"])[number]
+            told = item["a"], item["b"], item["difference"]
+            assert told == pytest.approx((first, second, second - first))
+    assert [item["name"] for item in document["changes"][0]["classes"]] == ["ground", "line"]
 
 
 def test_the_same_twice_differs_by_nothing(folders):
