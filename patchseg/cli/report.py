@@ -1,11 +1,10 @@
 """`patchseg report`."""
 
-import json
 from pathlib import Path
 
 import click
 
-from patchseg.cli.options import as_json, overwrite
+from patchseg.cli.options import overwrite
 from patchseg.evaluation.report import report
 
 _PATH = click.Path(path_type=Path)
@@ -28,7 +27,6 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Page to write.",
 )
-@as_json
 @overwrite
 def command(
     *,
@@ -39,7 +37,6 @@ def command(
     suggestions: Path | None,
     checkpoint: Path | None,
     output: Path,
-    as_json: bool,
     overwrite: bool,
 ) -> None:
     """Turn scores.json, and what else is known, into one self-contained HTML page of less than 5 MB.
@@ -51,8 +48,9 @@ def command(
     Example:
       patchseg report masks/scores.json --run runs/patches
     """
-    path = report(
-        scores, run, output=output, overwrite=overwrite,
-        curve=curve, suspects=suspects, suggestions=suggestions, checkpoint=checkpoint,
+    click.echo(
+        report(
+            scores, run, output=output, overwrite=overwrite,
+            curve=curve, suspects=suspects, suggestions=suggestions, checkpoint=checkpoint,
+        )
     )  # fmt: skip
-    click.echo(json.dumps({"report": str(path)}) if as_json else path)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from patchseg.errors import DataError, listing
-from patchseg.evaluation.averages import statistics_of
+from patchseg.evaluation.averages import MEANS, statistics_of
 from patchseg.evaluation.blocks import block_counts, require_few
 from patchseg.evaluation.measures import Measures, columns
-from patchseg.evaluation.metrics import Confusion
+from patchseg.evaluation.metrics import METRICS, Confusion
 from patchseg.evaluation.predicted import Predicted, pairs_of, predicted_in
 from patchseg.evaluation.units import groups_of
 from patchseg.imaging import Box, open_raw
@@ -182,12 +182,11 @@ def _relative(file: Path, folder: Path) -> str:
 def _write_table(path: Path, entries: list[dict[str, Any]], names: tuple[str, ...]) -> None:
     """Write a line an image, for spreadsheets; what is undefined stays empty."""
     grouped = ["group"] if any("group" in entry for entry in entries) else []
-    summary = ["name", *grouped, "mean_iou", "mean_iou_foreground", "pixel_accuracy"]
-    kinds = ["iou", "dice", "precision", "recall"]
+    summary = ["name", *grouped, *MEANS]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         more = list(columns(entries[0])) if entries else []
-        writer.writerow(summary + [f"{kind} {name}" for kind in kinds for name in names] + more)
+        writer.writerow(summary + [f"{kind} {name}" for kind in METRICS for name in names] + more)
         for entry in entries:
-            scores = [item[kind] for kind in kinds for item in entry["classes"]]
+            scores = [item[kind] for kind in METRICS for item in entry["classes"]]
             writer.writerow([entry[key] for key in summary] + scores + list(columns(entry).values()))

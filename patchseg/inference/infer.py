@@ -116,7 +116,7 @@ def _plan(
         raise UsageError(
             "--overwrite: one job of several would remove what another has begun; remove the masks first, without --shard"
         )
-    files = members([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)
+    files = members(checkpoint)
     threads, device = devices.set_threads(parameters.threads), devices.choose(parameters.device)
     engine = Engine.of(files, parameters, device, tell=progress.say)
     parameters = parameters.planned(tile=engine.tile)

@@ -30,7 +30,7 @@ def engine_of(checkpoint: Path | str, parameters: InferParameters = InferParamet
         DataError: The checkpoint is damaged.
     """
     devices.set_threads(parameters.threads)
-    return Engine.of(members([checkpoint]), parameters, devices.choose(parameters.device))
+    return Engine.of(members(checkpoint), parameters, devices.choose(parameters.device))
 
 
 def predict(image: Array | Path | str, checkpoint: Path | str | Engine) -> NDArray[np.uint8]:

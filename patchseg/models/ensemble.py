@@ -9,14 +9,15 @@ from patchseg.errors import DataError, UsageError
 SUMMARY = "crossval.json"
 
 
-def members(checkpoints: Iterable[Path | str]) -> list[Path]:
+def members(checkpoints: Path | str | Iterable[Path | str]) -> list[Path]:
     """Return the files of checkpoints; the folder of a cross-validation, or its crossval.json, gives those of its folds.
 
     Raises:
         UsageError: A folder is none of a cross-validation that is finished.
         DataError: Its crossval.json names no checkpoints.
     """
-    return [file for item in checkpoints for file in _members(Path(item))]
+    given = [checkpoints] if isinstance(checkpoints, Path | str) else checkpoints
+    return [file for item in given for file in _members(Path(item))]
 
 
 def _members(path: Path) -> list[Path]:

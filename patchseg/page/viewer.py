@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from patchseg.page.shell import Content, Html, element
 
-KINDS = ("image", "truth", "prediction", "errors", "confidence")  # style.css names them
 OPACITIES = {"solid": "100 %", "half": "50 %"}
 
 
@@ -17,7 +16,7 @@ class View(NamedTuple):
     """One of the pictures.
 
     Attributes:
-        kind: One of KINDS; the image lies below the others, which may be seen through.
+        kind: image, truth, prediction, errors or confidence, as style.css names them; the image lies below the others, which may be seen through.
         picture: An `image`.
         caption: What is below it.
     """

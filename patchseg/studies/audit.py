@@ -4,8 +4,6 @@ The predictions must be those of networks that have not learned from these masks
 that has learned an error repeats it.
 """
 
-import csv
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +16,11 @@ from patchseg.parameters import AuditParameters, DataParameters
 from patchseg.progress import Progress
 from patchseg.studies.cases import Case, find_cases, masks_of, truth_of
 from patchseg.studies.disagreement import Trio, Typical
+from patchseg.studies.folder import write_json
 from patchseg.studies.gallery import gallery
 from patchseg.studies.shift import Fit, find_fit
 from patchseg.studies.suspects import Suspect, Usual, suspects_of
+from patchseg.studies.table import write_table
 
 _COLUMNS = ["rank", "image", "kind", "given", "predicted", "top", "left", "height", "width", "pixels", "confidence", "score", "note"]  # fmt: skip
 
@@ -66,11 +66,8 @@ def audit(
         _entry(rank, suspect, by_name[suspect.image], folder) for rank, suspect in enumerate(shown, start=1)
     ]
     text = gallery(shown, by_name, classes, images=len(cases), found=len(found), progress=progress)
-    with whole(output) as part:
-        document = {"suspects": entries, "found": len(found), "images": len(cases)}
-        part.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    with whole(table) as part:
-        _write_table(part, entries)
+    write_json(output, {"suspects": entries, "found": len(found), "images": len(cases)})
+    write_table(table, entries, _COLUMNS)
     with whole(page) as part:
         part.write_text(text, encoding="utf-8")
     return output
@@ -134,13 +131,3 @@ def _entry(rank: int, suspect: Suspect, case: Case, folder: Path) -> dict[str, A
 
 def _relative(file: Path, folder: Path) -> str:
     return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
-
-
-def _write_table(path: Path, entries: list[dict[str, Any]]) -> None:
-    """Write a line a suspect, for spreadsheets."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        for entry in entries:
-            box = dict(zip(("top", "left", "height", "width"), entry["box"], strict=True))
-            writer.writerow(entry | box)

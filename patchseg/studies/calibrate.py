@@ -63,7 +63,7 @@ def calibrate(
         DataError: A file is damaged or of another kind, or has no labelled pixel.
     """
     progress = progress or Progress()
-    files = members([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)
+    files = members(checkpoint)
     loaded = [load(file) for file in files]
     _require_free(files, loaded, overwrite=overwrite)
     sample = Sample(len(loaded[0].classes), seed=parameters.seed)
@@ -163,7 +163,7 @@ def _of_patches(
         )
     settings = infer.model_copy(update={"calibrated": False, "disagreement": False, "verify": False})
     devices.set_threads(infer.threads)
-    engine = Engine.of(files, settings, devices.choose(infer.device), tell=progress.say)
+    engine = Engine.of(loaded, settings, devices.choose(infer.device), tell=progress.say)
     with PatchFile(patches) as file:
         images = of_regions(file, engine, sample, progress)
         if loaded[0].scores and loaded[0].channels == file.head.channels:

@@ -70,8 +70,8 @@ def record_of(parameters: Parameters, name: str, pairs: Sequence[Pair], group: S
 
 
 @contextmanager
-def claimed(study: Study, record: Record, *, overwrite: bool) -> Iterator[bool]:
-    """Hold the folder of a study inside the block; yields whether an earlier run has begun it.
+def claimed(study: Study, record: Record, *, overwrite: bool) -> Iterator[None]:
+    """Hold the folder of a study inside the block.
 
     Raises:
         UsageError: It was begun with other settings or images, holds something else, is in use, or cannot be written to.
@@ -94,7 +94,7 @@ def claimed(study: Study, record: Record, *, overwrite: bool) -> Iterator[bool]:
             )
         went_on = _begin(study, record, overwrite=overwrite)
         try:
-            yield went_on
+            yield
         except (Interrupted, KeyboardInterrupt):
             same = "the same command without --overwrite" if overwrite else "the same command"
             raise Interrupted(f"stopped; what is finished is in {folder}, and {same} goes on") from None

@@ -62,7 +62,7 @@ def suggest(
         PatchsegError: The disk is full, or an image does not fit into the memory.
     """
     progress, folder = progress or Progress(), Path(parameters.output)
-    files = members([checkpoint] if isinstance(checkpoint, Path | str) else checkpoint)
+    files = members(checkpoint)
     _require_room(folder, overwrite=overwrite)
     labelled = Labelled.of(Path(parameters.labelled)) if parameters.labelled else Labelled()
     with devices.memory_errors("choose a smaller --tile"):

@@ -1,4 +1,4 @@
-"""Suggestions as lines of a table: for a spreadsheet, and for a terminal of 80 columns."""
+"""Suggestions and suspects as lines of a table: for a spreadsheet, and for a terminal of 80 columns."""
 
 import csv
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ _COLUMNS = ("rank", "image", "top", "left", "height", "width", "score", "unsure"
 _NAME, _WIDTH = 20, 80
 
 
-def write_table(path: Path, suggestions: Sequence[dict[str, Any]]) -> None:
-    """Write suggestions as CSV, a line each."""
+def write_table(path: Path, entries: Sequence[dict[str, Any]], columns: Sequence[str] = _COLUMNS) -> None:
+    """Write entries as CSV, a line each; a box takes four columns."""
     with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for item in suggestions:
-            box = dict(zip(("top", "left", "height", "width"), item["box"], strict=True))
-            writer.writerow([{**item, **box}[column] for column in _COLUMNS])
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        for entry in entries:
+            box = dict(zip(("top", "left", "height", "width"), entry["box"], strict=True))
+            writer.writerow(entry | box)
 
 
 def told(suggestions: Sequence[dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from patchseg.imaging.address import Address, is_there
 from patchseg.imaging.beside import Beside
 from patchseg.imaging.channels import channel_names
 from patchseg.imaging.pyramid import open_sizes
+from patchseg.inference.areas import pixel_sides
 from patchseg.parameters import DataParameters
 from patchseg.progress import Progress
 from patchseg.view.layers import (
@@ -31,7 +32,6 @@ from patchseg.view.legend import Legend, find_classes, of_classes, of_values, re
 from patchseg.view.scene import Scene
 
 _SUFFIXES = (".tif", ".tiff", ".zarr", ".png", ".npy")
-_MICROMETRES = 10_000.0  # in a centimetre
 
 
 @dataclass(frozen=True)
@@ -211,8 +211,8 @@ def _layer_file(mask: Path, kind: str) -> Path | None:
 
 def _pixel_size(path: Path) -> tuple[float, float] | None:
     """Return height and width of a pixel in micrometres, or None where the file does not tell."""
-    density = Beside.of_image(path).density
-    return None if density is None else (_MICROMETRES / density[1], _MICROMETRES / density[0])
+    sides, unit = pixel_sides(Beside.of_image(path))
+    return sides if unit == "µm" else None
 
 
 def _require_shape(layer: Layer, shape: tuple[int, ...], image: Path, mask: Path) -> None:

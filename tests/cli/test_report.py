@@ -21,8 +21,6 @@ def scores(here):
 def test_what_other_verbs_wrote_is_shown_when_given(run, scores):
     bare = run("report", "scores.json", "-o", "bare.html")
     assert (bare.code, bare.out) == (0, "bare.html\n")
-    told = run("report", "scores.json", "-o", "bare.html", "--json", "--overwrite").out
-    assert json.loads(told) == {"report": "bare.html"}
     words = ("--curve", "curve", "--suspects", "suspects/suspects.json", "--suggestions", "suggestions")
     assert run("report", "scores.json", *words).code == 0
     titles = ["Would more labels help?", "Given masks that may be wrong", "What to label next"]

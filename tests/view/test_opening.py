@@ -53,6 +53,20 @@ def test_an_image_alone_is_looked_at_too(job, shown):
     assert found.pixel(3, 4) == {"row": 3, "column": 4, "image": job.pixels[3, 4].tolist()}
 
 
+def test_an_image_on_a_map_has_no_scale_in_micrometres(tmp_path, shown):
+    scale = (33550, 12, 3, (2.0, 3.0, 0.0), True)  # and a density, which is that of a print
+    pixels = np.zeros((20, 30), np.uint8)
+    tifffile.imwrite(
+        tmp_path / "map.tif",
+        pixels,
+        metadata=None,
+        extratags=[scale],
+        resolution=(5000, 5000),
+        resolutionunit=3,
+    )
+    assert shown(tmp_path / "map.tif").describe()["pixel_size"] is None
+
+
 def test_the_page_is_told_sizes_channels_and_the_size_of_a_pixel(job, shown):
     told = shown(job.image, job.mask).describe()
     assert (told["height"], told["width"], told["first"], told["last"]) == (300, 400, 8, 9)
