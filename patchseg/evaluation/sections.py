@@ -7,8 +7,7 @@ import numpy as np
 from patchseg.evaluation.conclusions import interval
 from patchseg.evaluation.documents import Scores
 from patchseg.evaluation.metrics import METRICS
-from patchseg.evaluation.views import chip
-from patchseg.page import Html, Strip, element, matrix, score, strips, table
+from patchseg.page import Html, Strip, chip, element, matrix, score, strips, table
 from patchseg.page.shell import Content
 from patchseg.progress import counted
 

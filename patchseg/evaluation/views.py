@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from patchseg.evaluation.panels import ERRORS, Panels, error_kinds
 from patchseg.imaging.picture import IGNORE, IGNORE_COLOR, colorize, hexadecimal, rgb
-from patchseg.page import Html, View, element, escape, image, viewer
+from patchseg.page import Html, View, chip, element, escape, image, legend, viewer
 
 # From sure to unsure: ever lighter, so that what to look at stands out, in gray too.
 SURENESS = ("#10122e", "#4a2a68", "#8f3f78", "#cf5f68", "#f29a58", "#fbe6a2")
@@ -68,7 +68,7 @@ def class_legend(names: Sequence[str], palette: NDArray[np.uint8], shown: Sequen
     entries = [(hexadecimal(color), name) for color, name in zip(palette, names, strict=True)]
     if any((mask == IGNORE).any() for panels in shown for mask in (panels.truth, panels.prediction)):
         entries.append((hexadecimal(IGNORE_COLOR), "ignored"))
-    return element("ul", *(element("li", chip(color), name) for color, name in entries), class_="legend")
+    return legend(entries)
 
 
 def error_legend() -> Html:
@@ -88,11 +88,6 @@ def sureness_legend() -> Html:
         element("span", class_="sureness", style=scale, aria_hidden="true"), "1, there is no doubt",
     )  # fmt: skip
     return element("ul", element("li", told), class_="legend")
-
-
-def chip(color: str) -> Html:
-    """Return a small square of a colour "#rrggbb"."""
-    return element("span", class_="chip", style=f"background: {escape(color)}", aria_hidden="true")
 
 
 def _see_through(pixels: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.uint8]:

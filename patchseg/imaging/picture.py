@@ -1,11 +1,13 @@
 """Arrays as pictures: colours of classes, images in 8 bits, masks over images."""
 
 import colorsys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchseg.imaging.box import Box
 from patchseg.imaging.source import Array
 
 IGNORE = 255
@@ -93,3 +95,36 @@ def overlay(
     """
     painted = image + (colorize(indices, colors).astype(np.float32) - image) * opacity
     return np.where((indices == 0)[:, :, None], image, np.rint(painted).astype(np.uint8))
+
+
+def framed(
+    pixels: NDArray[np.uint8], box: Box, window: Box, colors: Sequence[tuple[int, int, int]], *, gap: int = 0
+) -> NDArray[np.uint8]:
+    """Return a picture of a window with a frame around a box, a line a colour; a box that is all of it has none.
+
+    Args:
+        pixels: (h, w, 3) uint8, the window at any size.
+        box: In pixels of the image.
+        window: Likewise.
+        colors: Of the lines, the innermost first.
+        gap: Pixels between the box and the first line.
+
+    >>> pixels, lines = np.full((9, 9, 3), 9, np.uint8), [(0, 0, 0), (255, 255, 255)]
+    >>> framed(pixels, Box(3, 3, 3, 3), Box(0, 0, 9, 9), lines)[:, 4, 0].tolist()
+    [9, 255, 0, 9, 9, 9, 0, 255, 9]
+    """
+    if box == window:
+        return pixels
+    scale, result = pixels.shape[0] / window.height, pixels.copy()
+    top, left = (round((a - b) * scale) for a, b in zip(box[:2], window[:2], strict=True))
+    inner = Box(top, left, round(box.height * scale), round(box.width * scale))
+    for distance, color in enumerate(colors, start=gap + 1):
+        ring = inner.grown(distance)
+        for edge in (
+            Box(ring.top, ring.left, 1, ring.width),
+            Box(ring.bottom - 1, ring.left, 1, ring.width),
+            Box(ring.top, ring.left, ring.height, 1),
+            Box(ring.top, ring.right - 1, ring.height, 1),
+        ):
+            result[edge.clip(*result.shape[:2]).slices] = color
+    return result

@@ -147,20 +147,27 @@ class ScaledSource:
         )
 
 
-def reduced(source: ImageSource, longest: int, *, labels: bool = False) -> Array:
-    """Return an image no longer than `longest` pixels either way, (h, w, C); a smaller one as it is.
+def reduced(source: ImageSource, longest: int, *, window: Box | None = None, labels: bool = False) -> Array:
+    """Return an image, or a window of it, no longer than `longest` pixels either way, (h, w, C); a smaller one as it is.
 
-    Memory does not grow with the height of the image.
+    Memory does not grow with the size of the image.
 
     Args:
         source: The image; it stays open.
         longest: Most pixels of a side.
+        window: The part of it that lies in the image; None for all.
         labels: Whether its pixels are labels, which take the nearest one.
+
+    >>> from patchseg.imaging.array import ArraySource
+    >>> pixels = ArraySource(np.arange(16).reshape(4, 4))
+    >>> reduced(pixels, 2, window=Box(0, 2, 4, 2), labels=True)[:, :, 0].tolist()
+    [[7], [15]]
     """
-    height, width, channels = source.shape
-    scale = min(1.0, longest / max(height, width))
+    window = window or Box(0, 0, *source.shape[:2])
+    scale = min(1.0, longest / max(window.height, window.width))
     shown: ImageSource = ScaledSource(source, scale, labels=labels) if scale < 1 else source
-    rows = max(1, int(_SAMPLES * scale / (width * channels)))
-    tops = range(0, shown.shape[0], rows)
-    bands = [shown.read(Box(top, 0, min(rows, shown.shape[0] - top), shown.shape[1])) for top in tops]
-    return np.concatenate(bands)
+    height, width = (scaled_length(length, scale) for length in window[2:])
+    box = Box(int(window.top * scale), int(window.left * scale), height, width).clip(*shown.shape[:2])
+    rows = max(1, int(_SAMPLES * scale / (window.width * source.shape[2])))
+    tops = range(box.top, box.bottom, rows)
+    return np.concatenate([shown.read(box._replace(top=t, height=min(rows, box.bottom - t))) for t in tops])

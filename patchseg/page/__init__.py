@@ -8,7 +8,7 @@ from patchseg.page.charts import line_chart
 from patchseg.page.forecast import Mean, forecast_chart
 from patchseg.page.matrix import matrix
 from patchseg.page.reliability import reliability_chart
-from patchseg.page.shell import Html, element, escape, image, page, score, scroll, table
+from patchseg.page.shell import Html, chip, element, escape, image, legend, page, score, scroll, table
 from patchseg.page.strips import Strip, strips
 from patchseg.page.viewer import View, viewer
 
@@ -17,10 +17,12 @@ __all__ = [
     "Mean",
     "Strip",
     "View",
+    "chip",
     "element",
     "escape",
     "forecast_chart",
     "image",
+    "legend",
     "line_chart",
     "matrix",
     "page",

@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -114,6 +114,16 @@ def table(
     )
 
 
+def chip(color: str) -> Html:
+    """Return a small square of a colour "#rrggbb"."""
+    return element("span", class_="chip", style=f"background: {escape(color)}", aria_hidden="true")
+
+
+def legend(entries: Iterable[tuple[str, str]]) -> Html:
+    """Return what colours "#rrggbb" stand for."""
+    return element("ul", *(element("li", chip(color), name) for color, name in entries), class_="legend")
+
+
 def scroll(content: Content, *, label: str, kind: str = "") -> Html:
     """Return a box that scrolls by itself, by keyboard too, so that the page never moves sideways."""
     return element(
@@ -134,7 +144,7 @@ def image(pixels: NDArray[np.uint8], alt: str, *, exact: bool = False) -> Html:
     """Return a picture that travels inside the page, as WebP.
 
     Args:
-        pixels: (H, W) gray or (H, W, 3) RGB, uint8.
+        pixels: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, uint8.
         alt: What it shows, for those who hear the page.
         exact: Whether every pixel matters, as in a mask; pictures of few colours are small even so.
     """

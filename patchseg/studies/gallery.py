@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from patchseg.evaluation.views import chip
 from patchseg.imaging import Box
-from patchseg.imaging.picture import IGNORE_COLOR, hexadecimal, overlay, to_rgb8
+from patchseg.imaging.picture import IGNORE_COLOR, framed, hexadecimal, overlay, to_rgb8
 from patchseg.labels.classes import Classes
-from patchseg.page import Html, element, image, page
+from patchseg.page import Html, element, image, legend, page
 from patchseg.progress import Progress, counted
 from patchseg.studies.cases import Case
 from patchseg.studies.suspects import KINDS, Suspect
@@ -72,7 +71,7 @@ def gallery(
 
 def _legend(classes: Classes) -> Html:
     entries = [*zip(classes.colors, classes.names, strict=True), (hexadecimal(IGNORE_COLOR), "ignored")]
-    return element("ul", *(element("li", chip(color), name) for color, name in entries), class_="legend")
+    return legend(entries)
 
 
 def _kinds(suspects: Sequence[Suspect]) -> Html | None:
@@ -117,27 +116,9 @@ def _pictures(
         ("predicted", overlay(ground, layers.predicted, classes.palette, opacity=opacity)),
     ]
     times = max(1, _LONGEST // max(layers.given.shape))
-    scale = layers.given.shape[0] / window.height * times
     for what, pixels in drawn:
         large = np.repeat(np.repeat(pixels, times, axis=0), times, axis=1)
-        if suspect.box != window:
-            _frame(large, suspect.box, window, scale)
-        yield what, large
-
-
-def _frame(picture: Picture, box: Box, window: Box, scale: float) -> None:
-    """Draw a frame around a box into a picture of a window."""
-    top, left = (round((a - b) * scale) for a, b in zip(box[:2], window[:2], strict=True))
-    inner = Box(top, left, round(box.height * scale), round(box.width * scale))
-    for distance, color in enumerate(_FRAME, start=3):
-        outer = inner.grown(distance)
-        for edge in (
-            Box(outer.top, outer.left, 1, outer.width),
-            Box(outer.bottom - 1, outer.left, 1, outer.width),
-            Box(outer.top, outer.left, outer.height, 1),
-            Box(outer.top, outer.right - 1, outer.height, 1),
-        ):
-            picture[edge.clip(*picture.shape[:2]).slices] = color
+        yield what, framed(large, suspect.box, window, _FRAME, gap=2)
 
 
 def _title(suspect: Suspect, classes: Classes) -> str:

@@ -5,10 +5,10 @@ They flow into a `Sample`; out comes how many images they are of.
 
 import json
 from pathlib import Path
-from typing import Any
 
 from patchseg.errors import DataError, UsageError
 from patchseg.evaluation.calibration import Sample
+from patchseg.evaluation.predicted import Predicted, predicted_in
 from patchseg.imaging import ArraySource, Box, Reading, open_raw
 from patchseg.inference.engine import Engine
 from patchseg.inference.kinship import require_kin
@@ -94,7 +94,8 @@ def of_masks(
         UsageError: A folder or a file is not there, or the probabilities are calibrated already.
         DataError: Probabilities and truth do not go together, or with the classes.
     """
-    classes, pages = _recorded(masks)
+    known = _recorded(masks, truth, data)
+    classes = known.truth
     if classes.names != learned.names:
         raise DataError(
             f"{masks}: has the classes {', '.join(classes.names)}, the checkpoint has learned {', '.join(learned.names)}; "
@@ -105,35 +106,27 @@ def of_masks(
             f"{truth}: holds no masks but what masks are painted from; run `patchseg evaluate {masks} {truth}`, which paints "
             f"them, and give {masks / 'truth'}"
         )
-    classes = classes.read_by(classes.reading.given(data))
-    pages = data.pages or pages
-    reading = Reading(pages=None if pages == "channels" else pages, memory=data.max_memory)
-    pairs = pairs_of_pages(masks, truth) if pages == STACK else find_pairs(masks, truth)
+    pairs = pairs_of_pages(masks, truth) if known.reading.pages == STACK else find_pairs(masks, truth)
     progress.start("reading", len(pairs))
     images = 0
     for pair in pairs:
-        images += _of_pair(pair, masks, classes, reading, sample) > 0
+        images += _of_pair(pair, masks, classes, known.reading, sample) > 0
         progress.step()
     progress.stop()
     return images
 
 
-def _recorded(masks: Path) -> tuple[Classes, Any]:
-    """Return the classes of masks, and which pages were read, by the record beside them."""
+def _recorded(masks: Path, truth: Path, data: DataParameters) -> Predicted:
+    """Return what the record beside masks says, which must hold probabilities as they came."""
     file = masks / RECORD
     if not file.is_file():
         raise UsageError(f"{file}: is not there; give a folder of masks that `infer` or `crossval` wrote")
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        values = {key: entry["value"] for key, entry in record.items()}
-        classes = Classes.from_json(values["data.classes"], values.get("data.reading"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file}: is no record of `infer` ({error!r}); infer again, or remove it") from None
-    if values.get("infer.calibrated"):
+    known = predicted_in(masks, truth, data)
+    if json.loads(file.read_text(encoding="utf-8")).get("infer.calibrated", {}).get("value"):
         raise UsageError(
             f"{masks}: holds probabilities that are calibrated already; infer once more without --calibrated"
         )
-    return classes, values.get("data.pages")
+    return known
 
 
 def _of_pair(pair: Pair, masks: Path, classes: Classes, reading: Reading, sample: Sample) -> int:

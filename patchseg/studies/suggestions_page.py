@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes
-from patchseg.page import Html, element, escape, image, page
+from patchseg.page import Html, element, image, legend, page
 from patchseg.progress import counted
 from patchseg.studies.crops import Crop, panels
 from patchseg.studies.proposals import Proposal
@@ -56,7 +56,7 @@ def suggestions_html(shown: Sequence[Shown], classes: Classes, document: dict[st
         [
             element("header", element("h1", "What to annotate next"), element("p", chosen)),
             element("p", _HOW, class_="note"),
-            _legend(classes),
+            legend(zip(classes.colors, classes.names, strict=True)),
             *map(_article, shown),
             element("p", f"{counted(more, 'more crop')} not shown.", class_="note") if more else None,
         ],
@@ -78,11 +78,3 @@ def _article(shown: Shown) -> Html:
         element("p", shown.told, class_="note"),
         class_="example",
     )
-
-
-def _legend(classes: Classes) -> Html:
-    entries = (
-        element("li", element("span", class_="chip", style=f"background: {escape(color)}", aria_hidden="true"), name)
-        for color, name in zip(classes.colors, classes.names, strict=True)
-    )  # fmt: skip
-    return element("ul", *entries, class_="legend")

@@ -7,10 +7,10 @@ import tifffile
 from PIL import Image
 
 from patchseg.imaging import ArraySource, Box
+from patchseg.imaging.scale import reduced
 from patchseg.parameters import AuditParameters
 from patchseg.studies import gallery as module
 from patchseg.studies.audit import audit
-from patchseg.studies.windows import shown
 
 EVIL = "<script>alert('a')</script>&\""
 
@@ -88,13 +88,13 @@ def test_a_page_stays_small_and_says_what_it_leaves_out(tmp_path, monkeypatch):
 def test_a_window_of_a_large_image_is_reduced_to_what_is_shown(shape):
     pixels = np.arange(shape[0] * shape[1], dtype=np.uint32).reshape(shape)
     window = Box(0, 0, *shape)
-    small = shown(ArraySource(pixels), window, 300, labels=True)
+    small = reduced(ArraySource(pixels), 300, window=window, labels=True)
     assert max(small.shape[:2]) == 300
     assert small.shape[0] * 10 == pytest.approx(shape[0], abs=10)
 
 
 def test_a_part_of_a_reduced_image_is_that_part():
     pixels = np.repeat(np.arange(8, dtype=np.uint8), 100)[:, None] + np.zeros((1, 40), np.uint8)
-    part = shown(ArraySource(pixels), Box(200, 0, 400, 40), 40, labels=True)
+    part = reduced(ArraySource(pixels), 40, window=Box(200, 0, 400, 40), labels=True)
     assert part.shape == (40, 4, 1)
     assert part[:, 0, 0].tolist() == np.repeat([2, 3, 4, 5], 10).tolist()

@@ -9,7 +9,7 @@ from patchseg.errors import DataError
 from patchseg.imaging.picture import IGNORE, IGNORE_COLOR, hexadecimal, overlay, palette, rgb, to_rgb8
 from patchseg.imaging.scale import reduced
 from patchseg.labels.classes import Classes
-from patchseg.page import Html, element, escape, image, page, table
+from patchseg.page import Html, chip, element, image, legend, page, table
 from patchseg.page.shell import Content
 from patchseg.patches.doctor.doors import Doors
 from patchseg.patches.doctor.facts import labels_of
@@ -98,7 +98,7 @@ def _classes(report: Report) -> Html | None:
         return None
     rows: list[list[Content]] = [
         [
-            element("span", _chip(share.color), share.name),
+            element("span", chip(share.color), share.name),
             percent(share.share),
             share.images,
             percent(share.chance),
@@ -148,7 +148,7 @@ def _gallery(figures: Sequence[Html], report: Report) -> Html | None:
 
 def _legend(classes: Classes) -> Html:
     entries = [*zip(classes.colors, classes.names, strict=True), (hexadecimal(IGNORE_COLOR), "ignored")]
-    return element("ul", *(element("li", _chip(color), name) for color, name in entries), class_="legend")
+    return legend(entries)
 
 
 def _chosen(report: Report) -> list[Sample]:
@@ -234,7 +234,3 @@ def _read_mask(
         return None
     indices = numbers.reshape(pixels.shape[:2]) % _COLORS
     return np.where(indices == IGNORE, 0, indices).astype(np.uint8), palette(_COLORS)
-
-
-def _chip(color: str) -> Html:
-    return element("span", class_="chip", style=f"background: {escape(color)}", aria_hidden="true")
