@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from patchseg.cli.infer import split
+from patchseg.cli.measured import number
 from patchseg.cli.options import as_json, overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
 from patchseg.evaluation.calibration import meaning
@@ -54,7 +55,7 @@ def told(model: Checkpoint) -> str:
         del numbers["mean IoU"]
     lines = [f"{'':<11} {'before':>9} {'after':>9}"]
     for name, key in numbers.items():
-        cells = (_number(known[f"{key}_{when}"]) for when in ("before", "after"))
+        cells = (number(known[f"{key}_{when}"]) for when in ("before", "after"))
         lines.append(" ".join([f"{name:<11}", *(f"{cell:>9}" for cell in cells)]))
     source = f"of {known['pixels']:,} pixels of {counted(known['images'], 'image')}"
     lines.append(f"{'temperature':<11} {'':>9} {known['temperature']:>9.4g}  {source}")
@@ -66,7 +67,3 @@ def told(model: Checkpoint) -> str:
 def _known(model: Checkpoint) -> dict[str, Any]:
     assert model.calibration is not None
     return model.calibration
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from patchseg.cli.evaluate import wrapped
+from patchseg.cli.evaluate import MEANS, wrapped
+from patchseg.cli.measured import number
 from patchseg.cli.options import as_json, overwrite, parameters
 from patchseg.cli.terminal import Terminal
 from patchseg.evaluation.compare import compare
 from patchseg.parameters import DataParameters, Parameters
 
-_MEANS = {"mean IoU": "mean_iou", "  foreground": "mean_iou_foreground", "pixel accuracy": "pixel_accuracy"}
 _KINDS = {"IoU": "iou", "Dice": "dice"}
 _LISTED = 20  # images; --json has all
 
@@ -74,7 +74,7 @@ def told(document: dict[str, Any]) -> str:
 
 
 def _table(title: str, scores: dict[str, Any], classes: list[str]) -> str:
-    rows = [(label, scores[key]) for label, key in _MEANS.items()]
+    rows = [(label, scores[key]) for label, key in MEANS.items()]
     rows += [
         (f"{kind} {name}", item)
         for kind, key in _KINDS.items()
@@ -84,7 +84,7 @@ def _table(title: str, scores: dict[str, Any], classes: list[str]) -> str:
     for label, one in rows:
         ends = "-" if one["low"] is None else f"{one['low']:+.4f} to {one['high']:+.4f}"
         lines.append(
-            f"{label[:20]:<20}  {_number(one['a']):>7} {_number(one['b']):>7}  {_change(one['value']):>7}  "
+            f"{label[:20]:<20}  {number(one['a']):>7} {number(one['b']):>7}  {_change(one['value']):>7}  "
             f"{ends:^18}  {_chance(one['p']):>7}"
         )
     return "\n".join(line.rstrip() for line in lines)
@@ -95,17 +95,13 @@ def _images(changes: list[dict[str, Any]]) -> str:
     width = min(49, max(len("image, by change"), *(len(change["name"]) for change in changes)))
     lines = [f"{'image, by change':<{width}}  {'A':>7} {'B':>7}  {'B - A':>7}"]
     lines += [
-        f"{change['name'][-width:]:<{width}}  {_number(change['a']):>7} {_number(change['b']):>7}  "
+        f"{change['name'][-width:]:<{width}}  {number(change['a']):>7} {number(change['b']):>7}  "
         f"{_change(change['difference']):>7}"
         for change in changes[:_LISTED]
     ]
     if len(changes) > _LISTED:
         lines.append(f"... and {len(changes) - _LISTED} more, which --json has")
     return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _change(value: float | None) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 import click
 
 from patchseg.cli.evaluate import averages
+from patchseg.cli.measured import number
 from patchseg.cli.options import as_json, overwrite, parameters, refuse_more_paths, required
 from patchseg.cli.terminal import Terminal
+from patchseg.evaluation.averages import MEANS
 from patchseg.parameters import (
     AugmentParameters,
     CrossvalParameters,
@@ -23,7 +25,6 @@ _LEFT_OUT = (
     "prepare.output", "prepare.validation", "prepare.val_images", "prepare.val_masks", "prepare.fold", "train.seed",
     "train.on_stop", *(name for name in AugmentParameters.model_fields if name != "strength"),
 )  # fmt: skip
-_KEYS = ("mean_iou", "mean_iou_foreground", "pixel_accuracy")
 _WIDTH = 40
 
 
@@ -63,7 +64,7 @@ def told(summary: dict[str, Any], scores: dict[str, Any]) -> str:
     """Return the scores of the folds, both averages over all images, and the worst images, in 80 columns at most."""
     head = f"{'fold':<{_WIDTH}}  {'images':>6} {'mean IoU':>9} {'foreground':>11} {'accuracy':>9}"
     rows = [_row(fold, len(summary["folds"])) for fold in summary["folds"]]
-    spread = [summary[key]["spread"] for key in _KEYS]
+    spread = [summary[key]["spread"] for key in MEANS]
     worst = [
         f"{item['name'][-_WIDTH:]:<{_WIDTH}}  {item['fold']:>6} {item['mean_iou']:>9.4f}"
         for item in summary["worst"]
@@ -75,10 +76,10 @@ def told(summary: dict[str, Any], scores: dict[str, Any]) -> str:
 
 
 def _row(fold: dict[str, Any], folds: int) -> str:
-    name, scores = f"{fold['fold']} of {folds}", [fold["scores"][key] for key in _KEYS]
+    name, scores = f"{fold['fold']} of {folds}", [fold["scores"][key] for key in MEANS]
     return f"{name:<{_WIDTH}}  {len(fold['images']):>6} {_cells(scores)}"
 
 
 def _cells(scores: list[float | None]) -> str:
-    texts = ["-" if score is None else f"{score:.4f}" for score in scores]
+    texts = [number(score) for score in scores]
     return " ".join(f"{text:>{width}}" for text, width in zip(texts, (9, 11, 9), strict=True))

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
-from patchseg.cli.measured import told_measures
+from patchseg.cli.measured import number, told_measures
 from patchseg.cli.options import as_json, overwrite, parameters, required
 from patchseg.cli.terminal import Terminal
 from patchseg.evaluation.evaluate import evaluate
 from patchseg.parameters import DataParameters, EvaluateParameters, Parameters
 from patchseg.progress import counted
+
+MEANS = {"mean IoU": "mean_iou", "  foreground": "mean_iou_foreground", "pixel accuracy": "pixel_accuracy"}
 
 
 @click.command
@@ -50,13 +52,13 @@ def told(scores: dict[str, Any]) -> str:
     kinds = ["iou", "dice", "precision", "recall"]
     lines = [f"{'class':<{width}}  {'IoU':>9} {'Dice':>9} {'precision':>9} {'recall':>9}"]
     for item in scores["classes"]:
-        cells = " ".join(f"{_number(item[kind]):>9}" for kind in kinds)
+        cells = " ".join(f"{number(item[kind]):>9}" for kind in kinds)
         lines.append(f"{item['name'][:width]:<{width}}  {cells}")
     means = {
         "mean IoU": scores["mean_iou"], "  foreground": scores["mean_iou_foreground"],
         "pixel accuracy": scores["pixel_accuracy"],
     }  # fmt: skip
-    lines += [f"{name:<{width}}  {_number(value):>9}" for name, value in means.items()]
+    lines += [f"{name:<{width}}  {number(value):>9}" for name, value in means.items()]
     last = f"{counted(len(scores['images']), 'image')}; - is undefined (a class that is nowhere)"
     return "\n".join([*lines, last, *told_measures(scores)])
 
@@ -68,9 +70,8 @@ def averages(scores: dict[str, Any]) -> str:
         statistics["units"] == 1 and len(scores["images"]) == 1
     ):  # both are the same, and there are no intervals
         return wrapped(statistics["note"])
-    rows = {"mean IoU": "mean_iou", "  foreground": "mean_iou_foreground", "pixel accuracy": "pixel_accuracy"}
     ways = [statistics["pooled"], statistics["images"]]
-    lines = [(label, *(way[key] for way in ways)) for label, key in rows.items()]
+    lines = [(label, *(way[key] for way in ways)) for label, key in MEANS.items()]
     lines += [
         (f"IoU {item['name']}", *(way["iou"][index] for way in ways))
         for index, item in enumerate(scores["classes"])
@@ -91,8 +92,4 @@ def wrapped(text: str) -> str:
 
 def _interval(one: dict[str, Any]) -> str:
     ends = "-" if one["low"] is None else f"{one['low']:.4f} to {one['high']:.4f}"
-    return _number(one["value"]) if one["value"] is None else f"{_number(one['value'])} ({ends})"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return number(one["value"]) if one["value"] is None else f"{number(one['value'])} ({ends})"

@@ -1,11 +1,11 @@
 """`patchseg learning-curve`."""
 
 import json
-import textwrap
 from typing import Any
 
 import click
 
+from patchseg.cli.evaluate import wrapped
 from patchseg.cli.options import as_json, overwrite, parameters, refuse_more_paths, required
 from patchseg.cli.terminal import Terminal
 from patchseg.parameters import (
@@ -65,7 +65,7 @@ def told(curve: dict[str, Any]) -> str:
     ]
     if curve["fit"]:
         lines.append(curve["fit"]["text"])
-    told = [*textwrap.wrap(curve["verdict"], 80), *textwrap.wrap(f"({curve['note']})", 80)]
+    told = [wrapped(curve["verdict"]), wrapped(f"({curve['note']})")]
     return "\n".join([*lines, "", *told])
 
 

@@ -28,7 +28,7 @@ def _surface(found: dict[str, Any]) -> list[str]:
         keys += [f"{key}_in_units" for key in keys]
         head += [f"95 % {short}", f"mean {short}"]
     rows = [
-        [item["name"], _number(item["boundary_f1"]), *(_length(item[key]) for key in keys), _images(item)]
+        [item["name"], number(item["boundary_f1"]), *(_length(item[key]) for key in keys), _images(item)]
         for item in found["classes"]
     ]
     asked = f"{tolerance['value']:g} {tolerance['unit']}"
@@ -51,7 +51,7 @@ def _images(item: dict[str, Any]) -> str:
 def _objects(classes: Sequence[dict[str, Any]]) -> list[str]:
     keys = ["precision", "recall", "f1", "panoptic_quality"]
     rows = [
-        [item["name"], *(str(item[key]) for key in ("tp", "fp", "fn")), *(_number(item[key]) for key in keys)]
+        [item["name"], *(str(item[key]) for key in ("tp", "fp", "fn")), *(number(item[key]) for key in keys)]
         for item in classes
     ]
     head = ["objects", "found", "extra", "missed", "precision", "recall", "F1", "PQ"]
@@ -64,13 +64,13 @@ def _objects(classes: Sequence[dict[str, Any]]) -> list[str]:
 
 def _certainty(found: dict[str, Any]) -> list[str]:
     rows = [
-        [item["name"], _number(item["roc_auc"]), _number(item["average_precision"])]
+        [item["name"], number(item["roc_auc"]), number(item["average_precision"])]
         for item in found["classes"]
     ]
     return [
         "",
         *_table(["probabilities", "ROC-AUC", "average precision"], rows, [9, 18]),
-        f"expected calibration error {_number(found['ece'])}",
+        f"expected calibration error {number(found['ece'])}",
     ]
 
 
@@ -84,7 +84,8 @@ def _table(head: list[str], rows: list[list[str]], widths: list[int]) -> list[st
     ]
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a score with four decimals, - where it is undefined."""
     return "-" if value is None else f"{value:.4f}"
 
 

@@ -3,7 +3,6 @@
 No sentence says more than the numbers do: without an interval it tells why there is none.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from patchseg.progress import counted
@@ -166,13 +165,3 @@ def figure(value: float) -> str:
 
 def _groups(number: int) -> str:
     return f"{number} groups of images" if number != 1 else "one group of images"
-
-
-def interval(score: Scores) -> str | None:
-    """Write the ends of an interval, as a table holds them; None where there is none.
-
-    >>> interval({"low": 0.5, "high": 0.75}), interval({"low": None, "high": None})
-    ('0.5000 – 0.7500', None)
-    """
-    ends: Sequence[float | None] = (score["low"], score["high"])
-    return None if None in ends else " – ".join(f"{end:.4f}" for end in ends)

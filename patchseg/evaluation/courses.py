@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from patchseg.evaluation.documents import Scores
-from patchseg.evaluation.sections import names_of, palette_of
+from patchseg.evaluation.sections import MEANS, interval, names_of, palette_of
 from patchseg.page import Html, Mean, element, forecast_chart, line_chart, reliability_chart, score, table
 from patchseg.page.shell import Content
 
 MOST_POINTS = 300  # of a curve; more would run into each other
 MOST_CURVES = 24
-_TITLES = {"mean_iou": "mean IoU", "mean_iou_foreground": "mean IoU without background"}
 
 
 def training(scores: Scores, metrics: Sequence[Scores]) -> Html:
@@ -112,14 +111,14 @@ def _temperature(calibration: Scores) -> str:
 def learning_curve(curve: Scores) -> Html:
     """Return a learning curve with its forecast, as a chart and as a table."""
     metric = str(curve["metric"])
-    title = _TITLES.get(metric, metric.replace("_", " "))
+    title = MEANS.get(metric, metric.replace("_", " "))
     means, forecast = (
         [Mean(entry["images"], entry[key], entry.get("low"), entry.get("high")) for entry in curve[part]]
         for part, key in (("means", "mean"), ("forecast", "value"))
     )
     points = [(entry["images"], entry["score"]) for entry in curve["points"]]
     rows: list[list[Content]] = [
-        [f"{mean.images} images", told, mean.value, _between(mean)]
+        [f"{mean.images} images", told, mean.value, interval(mean._asdict())]
         for told, group in (("measured", means), ("expected", forecast))
         for mean in group
     ]
@@ -139,10 +138,6 @@ def learning_curve(curve: Scores) -> Html:
         ),
         element("p", f"Fitted: {fit['text']}.", class_="note") if fit.get("text") else None,
     )
-
-
-def _between(mean: Mean) -> str | None:
-    return f"{score(mean.low)} – {score(mean.high)}" if mean.has_interval else None
 
 
 def parameters(parameters: dict[str, dict[str, Any]]) -> Html:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from patchseg.evaluation.conclusions import interval
 from patchseg.evaluation.documents import Scores
 from patchseg.evaluation.metrics import METRICS
 from patchseg.page import Html, Strip, chip, element, matrix, score, strips, table
@@ -12,7 +11,7 @@ from patchseg.page.shell import Content
 from patchseg.progress import counted
 
 _TITLES = {"iou": "IoU", "dice": "Dice"}
-_MEANS = {
+MEANS = {
     "mean_iou": "mean IoU",
     "mean_iou_foreground": "mean IoU without background",
     "pixel_accuracy": "pixel accuracy",
@@ -34,7 +33,7 @@ def headline(scores: Scores, title: str, told: Sequence[str] = ()) -> Html:
     averaged = (scores.get("statistics") or {}).get("images")
     numbers = [
         (name, averaged[key]["value"], interval(averaged[key])) if averaged else (name, scores[key], None)
-        for key, name in _MEANS.items()
+        for key, name in MEANS.items()
     ]
     return element(
         "header",
@@ -93,7 +92,7 @@ def averages(scores: Scores) -> Html | None:
         return None
     pooled, images = statistics["pooled"], statistics["images"]
     lines: list[tuple[Content, Scores, Scores]] = [
-        (name, pooled[key], images[key]) for key, name in _MEANS.items()
+        (name, pooled[key], images[key]) for key, name in MEANS.items()
     ]
     for key in ("iou", "dice"):
         for name, color, one, other in zip(
@@ -244,3 +243,12 @@ def names_of(scores: Scores) -> list[str]:
 def palette_of(scores: Scores) -> list[str]:
     """Return the colours of the classes, "#rrggbb" each."""
     return [str(color) for color in scores["palette"]]
+
+
+def interval(ends: Scores) -> str | None:
+    """Write the ends of an interval, as a table holds them; None where there is none.
+
+    >>> interval({"low": 0.5, "high": 0.75}), interval({"low": None, "high": None})
+    ('0.5000 – 0.7500', None)
+    """
+    return None if None in (ends["low"], ends["high"]) else f"{score(ends['low'])} – {score(ends['high'])}"
