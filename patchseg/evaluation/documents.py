@@ -13,6 +13,7 @@ from typing import Any
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging import Reading
 from patchseg.labels.classes import Classes
+from patchseg.patches.pairs import RECORD
 
 Scores = dict[str, Any]
 
@@ -141,7 +142,7 @@ def classes_of(document: Scores, path: Path) -> tuple[Classes, Classes]:
 
 def record_of(mask: Path) -> Path | None:
     """Return what `infer` recorded beside a mask, or in a folder above it; None where there is nothing."""
-    records = (folder / "parameters.effective.json" for folder in mask.resolve().parents)
+    records = (folder / RECORD for folder in mask.resolve().parents)
     return next((record for record in records if record.exists()), None)
 
 

@@ -195,9 +195,8 @@ def _counted(pairs: Counts, weights: Counts) -> tuple[Counts, Counts]:
     (array([[1, 2],
            [3, 4]]), array([7, 1]))
     """
-    runs, weights = _runs(
-        pairs, weights
-    )  # pixels of an object mostly follow each other: little is left to sort
+    # Pixels of an object mostly follow each other: little is left to sort.
+    runs, weights = _runs(pairs, weights)
     order = np.lexsort(runs[::-1])
     return _runs(runs[:, order], weights[order])
 

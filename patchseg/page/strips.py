@@ -12,11 +12,8 @@ from patchseg.page.shell import Html, element, score
 
 WIDTH, HEIGHT = 408, 28  # of a strip, in units that scale with the page; its dots are 5.5 wide
 MOST = 150  # dots of a strip; more would only hide each other
-_MARGIN, _STEP, _TIERS = (
-    12,
-    5,
-    (0, -1, 1, -2, 2),
-)  # where dots would touch, they step aside, up and down in turn
+_MARGIN, _STEP = 12, 5
+_TIERS = (0, -1, 1, -2, 2)  # where dots would touch, they step aside, up and down in turn
 
 
 class Strip(NamedTuple):

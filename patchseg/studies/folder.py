@@ -17,9 +17,8 @@ from patchseg.imaging.address import Address, files_of
 from patchseg.imaging.files import refusal, whole
 from patchseg.inference.locks import lock
 from patchseg.parameters import Parameters, effective
-from patchseg.patches.pairs import Pair
+from patchseg.patches.pairs import RECORD, Pair
 
-RECORD = "parameters.effective.json"
 MARK = "finished.json"  # in the folder of a part, once all of it is there
 _SOURCES = "study.sources"
 # What may differ when a study goes on: where files are, and how the machine computes.

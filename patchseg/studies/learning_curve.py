@@ -25,6 +25,7 @@ from patchseg.studies.within import Within
 CURVE = "curve.json"
 _SPLIT = "split.json"
 _STUDY = "learning-curve"
+_FIRST = Subset(100, 1, ()).folder  # whose length is that of all
 
 
 class Plan(NamedTuple):
@@ -117,7 +118,7 @@ def _split(plan: Plan, progress: Progress) -> dict[str, Any]:
     known = finished(plan.folder, _SPLIT)
     if known is not None:
         return known
-    first = plan.folder / "share-100-repeat-1" / "patches.h5"
+    first = plan.folder / _FIRST / "patches.h5"
     _prepare(plan, first, None, progress)
     with PatchFile(first) as patches:
         sides = patches.sides()
@@ -167,7 +168,7 @@ def _run(plan: Plan, subset: Subset, progress: Progress) -> float:
     patches = part / "patches.h5"
     _prepare(plan, patches, subset.images, progress)
     settings = p.train.replaced({"seed": p.train.seed + subset.repeat - 1}, _STUDY)
-    if (subset.share, subset.repeat) != (100, 1):
+    if subset.folder != _FIRST:
         settings = settings.replaced(_steps(plan), _STUDY)
     last = load(learned(patches, p.model_copy(update={"train": settings}), part, progress))
     score = last.scores.get("mean_iou")
@@ -184,6 +185,6 @@ def _run(plan: Plan, subset: Subset, progress: Progress) -> float:
 
 def _steps(plan: Plan) -> dict[str, Any]:
     """Return the length that the first training has had, whatever decided it."""
-    first: Checkpoint = load(plan.folder / "share-100-repeat-1/checkpoints/patches/last.pt")
+    first: Checkpoint = load(plan.folder / _FIRST / "checkpoints/patches/last.pt")
     assert first.training is not None
     return {"steps": first.training["total"], "epoch_steps": first.training["epoch_steps"], "time": None}

@@ -55,7 +55,7 @@ def spread(
         image = int(images[best])
         taken[image] += 1
         here = images == image
-        free &= ~(here & (_overlap(edges, edges[best]) if taken[image] < per_image else True))
+        free &= ~(here & (overlap(edges, edges[best]) if taken[image] < per_image else True))
         apart = np.square(looks - looks[best]).sum(axis=1)
         crowd += np.exp(-apart / scale) if scale > 0 else 1.0
     return chosen
@@ -70,7 +70,11 @@ def evenly(count: int, images: int) -> int:
     return -(-2 * count // images)
 
 
-def _overlap(edges: NDArray[np.int64], box: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which boxes (n, 4) share a pixel with one."""
+def overlap(edges: NDArray[np.int64], box: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which boxes (n, 4) share a pixel with one.
+
+    >>> overlap(np.array([[0, 0, 2, 2], [2, 0, 2, 2]]), np.array([1, 1, 1, 2])).tolist()
+    [True, False]
+    """
     starts, ends = edges[:, :2], edges[:, :2] + edges[:, 2:]
     return np.asarray(np.all((starts < box[:2] + box[2:]) & (ends > box[:2]), axis=1))

@@ -5,12 +5,8 @@ from typing import NamedTuple
 
 from patchseg.patches.split import random
 
-SHARES = (
-    100,
-    75,
-    50,
-    25,
-)  # percent of the groups; all of them first, since they decide how long a training is
+# Percent of the groups; all of them first, since they decide how long a training is.
+SHARES = (100, 75, 50, 25)
 
 
 class Subset(NamedTuple):

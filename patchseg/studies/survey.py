@@ -23,6 +23,7 @@ from patchseg.progress import Progress, counted
 from patchseg.studies.cells import Candidates, Cells
 from patchseg.studies.labelled import Labelled
 from patchseg.studies.proposals import Proposal, propose
+from patchseg.studies.spreading import overlap
 
 Found = list[tuple[Path, Path]]  # image, its path relative to where it was found
 
@@ -99,12 +100,10 @@ class Surveyor:
                 failures[str(image)] = str(error)
                 progress.say(str(error))
                 continue
-            taken = labelled.boxes.get(image.resolve(), [])
-            kept = [
-                place
-                for place, box in enumerate(whole.boxes)
-                if not any(_meet(box, other) for other in taken)
-            ]
+            edges, free = np.array(whole.boxes, np.int64), np.ones(len(whole.boxes), np.bool_)
+            for other in labelled.boxes.get(image.resolve(), []):
+                free &= ~overlap(edges, np.array(other, np.int64))
+            kept = np.flatnonzero(free)
             parts.append((number, Candidates([whole.boxes[place] for place in kept], whole.means[kept])))
         progress.stop()
         if not parts:
@@ -177,17 +176,3 @@ class Surveyor:
         mean, square = means[:, first::2], means[:, first + 1 :: 2]
         deviation = np.sqrt(np.maximum(square - mean**2, 0))
         return np.concatenate([mean, deviation, means[:, 1:first]], axis=1)
-
-
-def _meet(one: Box, other: Box) -> bool:
-    """Tell whether two boxes share a pixel.
-
-    >>> _meet(Box(0, 0, 2, 2), Box(1, 1, 2, 2)), _meet(Box(0, 0, 2, 2), Box(2, 0, 2, 2))
-    (True, False)
-    """
-    return (
-        one.top < other.bottom
-        and other.top < one.bottom
-        and one.left < other.right
-        and other.left < one.right
-    )

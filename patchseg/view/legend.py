@@ -19,9 +19,9 @@ from patchseg.imaging.source import Array
 from patchseg.labels.classes import IGNORE, Classes, MaskReading, pack
 from patchseg.labels.near import UNKNOWN, nearest
 from patchseg.parameters import DataParameters
+from patchseg.patches.pairs import RECORD
 
 Bytes = NDArray[np.uint8]
-RECORD = "parameters.effective.json"
 _LISTED = 40  # values of a mask without classes that a legend names
 
 

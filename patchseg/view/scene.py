@@ -20,9 +20,8 @@ from patchseg.imaging.source import Array
 from patchseg.view.levels import Levels, decimated
 
 Bytes = NDArray[np.uint8]
-READING = (
-    threading.Lock()
-)  # one box is read at a time, which bounds memory; a read decodes in several threads by itself
+# One box is read at a time, which bounds memory; a read decodes in several threads by itself.
+READING = threading.Lock()
 
 _NEAR = 8  # of what the file holds, levels so much smaller are read directly
 _OVERVIEW = 2048  # most pixels of a side of an overview
