@@ -1,9 +1,6 @@
-import ctypes
-
 import pytest
 import torch
 
-from patchseg import device as devices
 from patchseg.device.memory import free_in_group
 
 CPU = torch.device("cpu")
@@ -11,42 +8,65 @@ MIB = 2**20
 linux = pytest.mark.skipif("not __import__('pathlib').Path('/proc/self/clear_refs').exists()")
 
 
-def megabytes(count):
-    """Return so many MiB of ones, in float32."""
+MEASURED = """
+import ctypes
+import torch
+from patchseg import device as devices
+CPU, MIB = torch.device("cpu"), 2**20
+torch.set_num_threads(1)
+def megabytes(count):  # of ones, in float32
     return torch.ones(count, MIB // 4)
+"""
+
+
+@pytest.fixture
+def measured(run_python):
+    """Run code in a process of its own, where no other test has left memory to be used unseen; return the numbers it prints."""
+
+    def measured(code):
+        ended = run_python(MEASURED + code)
+        assert ended.returncode == 0, ended.stderr
+        return [int(word) for word in ended.stdout.split()]
+
+    return measured
 
 
 @linux
-def test_the_workspace_is_what_work_takes_at_its_peak_not_what_it_leaves():
-    kept = []
-
-    def work():
-        kept.append(megabytes(10))
-        megabytes(50)
-
-    assert devices.workspace(CPU, work) == pytest.approx(60 * MIB, abs=4 * MIB)
-
-
-@linux
-def test_memory_that_is_freed_and_kept_for_later_does_not_hide_what_work_takes():
-    ctypes.CDLL(None).mallopt(-3, 32 * MIB)  # M_MMAP_THRESHOLD: as it grows to be in a long run
-    for _ in range(3):
-        blocks = [megabytes(8) for _ in range(8)]
-        last = blocks[-1]
-        del blocks  # below the last they stay with the process
-        assert devices.workspace(CPU, lambda: [megabytes(8) for _ in range(5)]) == pytest.approx(
-            40 * MIB, abs=4 * MIB
-        )
-        assert last.all()
+def test_the_workspace_is_what_work_takes_at_its_peak_not_what_it_leaves(measured):
+    code = """
+kept = []
+def work():
+    kept.append(megabytes(10))
+    megabytes(50)
+print(devices.workspace(CPU, work))
+"""
+    assert measured(code) == [pytest.approx(60 * MIB, abs=4 * MIB)]
 
 
 @linux
-def test_what_is_taken_counts_no_memory_that_was_freed():
-    before = devices.taken(CPU)
-    block = megabytes(40)
-    assert devices.taken(CPU) - before == pytest.approx(40 * MIB, abs=4 * MIB)
-    del block
-    assert devices.taken(CPU) - before == pytest.approx(0, abs=4 * MIB)
+def test_memory_that_is_freed_and_kept_for_later_does_not_hide_what_work_takes(measured):
+    code = """
+ctypes.CDLL(None).mallopt(-3, 32 * MIB)  # M_MMAP_THRESHOLD: as it grows to be in a long run
+for _ in range(3):
+    blocks = [megabytes(8) for _ in range(8)]
+    last = blocks[-1]
+    del blocks  # below the last they stay with the process
+    print(devices.workspace(CPU, lambda: [megabytes(8) for _ in range(5)]))
+    assert last.all()
+"""
+    assert measured(code) == [pytest.approx(40 * MIB, abs=4 * MIB)] * 3
+
+
+@linux
+def test_what_is_taken_counts_no_memory_that_was_freed(measured):
+    code = """
+before = devices.taken(CPU)
+block = megabytes(40)
+print(devices.taken(CPU) - before)
+del block
+print(devices.taken(CPU) - before)
+"""
+    assert measured(code) == [pytest.approx(40 * MIB, abs=4 * MIB), pytest.approx(0, abs=4 * MIB)]
 
 
 def write(folder, **files):
