@@ -21,17 +21,18 @@ _SAYING_SO = ("can't allocate memory", "out of memory")
 # Of a group of processes with a limit of its own, such as a container or a job of a cluster: where Linux tells what, by version.
 _GROUPS = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
 _NO_LIMIT = 2**60
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt, as malloc.h numbers them
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # of glibc's mallopt, as malloc.h numbers them
 
 
 def keep_freed() -> None:
     """Have the host's memory that one batch frees kept for the next one, where the C library is glibc.
 
     It would be given back to the system, and each page of it be cleared again at its next use: a fifth to a third of the time
-    that a network takes on the CPU (docs/results.md). What a process takes at its peak hardly changes.
+    that a network takes on the CPU (docs/results.md). Threads share what is kept, so that none keeps what another one takes anew.
     """
     with suppress(OSError, AttributeError, TypeError):  # no glibc
         library = ctypes.CDLL(None)
+        library.mallopt(_ARENA_MAX, 1)
         library.mallopt(_MMAP_MAX, 0)
         library.mallopt(_TRIM_THRESHOLD, -1)  # to be never reached
 

@@ -347,7 +347,8 @@ def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, ima
     (line,) = told.lines
     assert re.fullmatch(
         r"3 images on CPU, 1 thread; at most \d+ MB \(process \d+ MB, (network .+, )?sums less than 1 MB, "
-        r"finished rows less than 1 MB, source less than 1 MB, decoding less than 1 MB, writing less than 1 MB\)",
+        r"finished rows less than 1 MB, source less than 1 MB, decoding less than 1 MB, writing less than 1 MB, "
+        r"gaps less than 1 MB\)",
         line,
     )
     assert told.bars == [["1/3 a.png", 40, 40], ["2/3 b.tif", 20, 20], ["3/3 c.npy", 5, 5]]

@@ -125,9 +125,8 @@ def measure(tmp_path, run_python, make):
 
 
 def hold(terms, result):
-    """Hold the peak against what was announced, with a tenth of what depends on the image to spare."""
-    without = terms["process"] + terms["network"]
-    assert result["peak"] - without <= 1.1 * (sum(terms.values()) - without)
+    """Hold the peak against what was announced, but for what was rounded."""
+    assert result["peak"] <= sum(terms.values()) + len(terms) / 2
 
 
 def test_gray_tiles_take_no_more_than_was_announced(measure):
@@ -153,5 +152,5 @@ def test_a_wide_image_is_cut_into_columns_that_fit_into_what_is_allowed(measure,
     limit = int(terms["process"] + terms["network"] + allowed)
     terms, result = measure(KINDS[name], max_memory=limit * 10**6)
     assert re.search(r"in \d+ columns$", result["told"])
-    assert result["peak"] < 1.02 * limit
+    assert result["peak"] < limit
     hold(terms, result)
