@@ -15,7 +15,7 @@ from patchseg import parameters
 PACKAGE = Path(patchseg.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"errors", "progress", "section", "parameters", "loading", "device", "page"}
+BASE = {"errors", "progress", "section", "parameters", "loading", "values", "device", "page"}
 LAYERS = [
     BASE,
     {"imaging"},
@@ -38,6 +38,7 @@ WITHOUT_TORCH = {
     "parameters",
     "loading",
     "section",
+    "values",
     "errors",
     "progress",
     "view",

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from patchseg.parameters import ClassParameters, DataParameters, ModelParameters, TrainParameters
-from patchseg.section import loss_terms, seconds
+from patchseg.values import loss_terms, seconds
 
 
 def test_planning_twice_keeps_the_first_plan_and_leaves_the_original():

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from patchseg.errors import UsageError
 from patchseg.loading import FILE, load
-from patchseg.section import Section
+from patchseg.section import Section, flag_of
 
 Command = Callable[..., Any]
 
@@ -88,7 +88,7 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
 
 def _option(section: str, name: str, field: FieldInfo) -> Callable[[Command], Command]:
     """Return the option of a field; its default stays in the help, so that only what was given is passed on."""
-    flag, extra, default = "--" + name.replace("_", "-"), _extra(field), field.default
+    flag, extra, default = flag_of(f"{section}.{name}"), _extra(field), field.default
     text, bracket, auto = str(field.description).partition(" [")
     help = f"{text[0].upper()}{text[1:]}.  {bracket.strip()}{auto}".rstrip()
     if default is not None and not auto:

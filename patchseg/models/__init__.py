@@ -1,17 +1,19 @@
 """Networks from raw pixels (N, C, H, W) to logits (N, K, H, W), by name."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
-
 from patchseg.errors import DataError
+from patchseg.models.network import Network
 from patchseg.models.unet import UNet
 
-MODELS: dict[str, type[nn.Module]] = {"unet": UNet}
+__all__ = ["MODELS", "Network", "build", "defaults", "spec_of"]
+
+MODELS: dict[str, Callable[..., Network]] = {"unet": UNet}
 
 
-def build(spec: Mapping[str, Any]) -> nn.Module:
+def build(spec: Mapping[str, Any]) -> Network:
     """Build the network that a checkpoint describes, with fresh weights.
 
     Args:
@@ -32,3 +34,24 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
             "read it with the (newer) patchseg that wrote it"
         )
     return MODELS[name](**settings)
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Return the settings that a network has, with their defaults, but for channels and classes.
+
+    >>> defaults("unet")["levels"]
+    4
+    """
+    found = inspect.signature(MODELS[name]).parameters.values()
+    return {setting.name: setting.default for setting in found if setting.default is not setting.empty}
+
+
+def spec_of(settings: Mapping[str, Any], channels: int, classes: int) -> dict[str, Any]:
+    """Return what `build` takes: of the section `model` what its network has a setting for.
+
+    >>> spec_of({"name": "unet", "width": 4, "levels": 3, "norm": "batch", "encoder": "resnet34"}, 1, 2)["width"]
+    4
+    """
+    name = settings["name"]
+    mine = {key: settings[key] for key in defaults(name) if settings.get(key) is not None}
+    return {"name": name} | defaults(name) | mine | {"channels": channels, "classes": classes}

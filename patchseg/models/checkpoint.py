@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from patchseg import device as devices
 from patchseg.errors import DataError, UsageError
 from patchseg.imaging.files import whole
 from patchseg.labels.classes import Classes
-from patchseg.models import build
+from patchseg.models import Network, build
 
 FORMAT = 1
 
@@ -65,7 +64,7 @@ class Checkpoint:
             torch.save(content, buffer)
             part.write_bytes(buffer.getbuffer())
 
-    def network(self) -> nn.Module:
+    def network(self) -> Network:
         """Return the model with its weights, in evaluation mode, on the CPU."""
         with devices.seeded(0):  # its first weights are drawn, though none of them stays
             network = build(self.model)

@@ -11,12 +11,14 @@ halves the resolution and doubles the features, then the way back up joins what 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cached_property
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from patchseg.models.network import Network, initialize
 
 
 def receptive_field(levels: int) -> int:
@@ -93,7 +95,7 @@ def _two_convolutions(inputs: int, outputs: int, norm: str) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """A U-Net from raw pixels to logits, for images of any size.
 
     Args:
@@ -106,10 +108,6 @@ class UNet(nn.Module):
             coarsest of them, which nnU-Net weighs with 0 (Isensee et al. 2021).
     """
 
-    # Registered buffers, the normalization of the training set: (C,) float32.
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         *,
@@ -120,10 +118,8 @@ class UNet(nn.Module):
         norm: str = "batch",
         deep_supervision: bool = False,
     ) -> None:
-        super().__init__()
-        self.levels, self._norm = levels, norm
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("std", torch.ones(channels))
+        super().__init__(channels)
+        self.levels, self._norm, self.factor = levels, norm, int(2 ** (levels - 1))
         widths = [width * 2**level for level in range(levels)]
         steps = list(pairwise(widths))  # (shallow, deep), from the top down
         self.pool = nn.MaxPool2d(2)
@@ -138,50 +134,20 @@ class UNet(nn.Module):
         # From level 1 down; the last one made would be of the coarsest level of the way up.
         deep = widths[1 : levels - 2] if deep_supervision else []
         self.deep_heads = nn.ModuleList(nn.Conv2d(features, classes, 1) for features in deep)
-        self.apply(_initialize)
-
-    @property
-    def factor(self) -> int:
-        """The multiple to which height and width are padded inside."""
-        return int(2 ** (self.levels - 1))
+        self.apply(initialize)
 
     @property
     def receptive_field(self) -> int:
         """The side, in pixels, of the square of input that decides one pixel of output, on average."""
         return receptive_field(self.levels)
 
-    @property
+    @cached_property
     def halo(self) -> int | None:
         """The pixels beyond an aligned zone that decide its output; None where all of a tile does, by its norms."""
         return None if self._norm == "group" else halo(self.levels)
 
-    def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Set what raw pixels are normalized with: the training set's mean and standard deviation per channel.
-
-        Args:
-            mean: (C,) means.
-            std: (C,) standard deviations; 0, a channel that never changes, is taken as 1.
-        """
-        spread = torch.as_tensor(std, dtype=torch.float32)
-        # view_as, since copy_ alone would spread one number over all channels.
-        self.mean.copy_(torch.as_tensor(mean, dtype=torch.float32).view_as(self.mean))
-        self.std.copy_(torch.where(spread > 0, spread, 1.0).view_as(self.std))
-
-    def forward(self, pixels: Tensor) -> Tensor | list[Tensor]:
-        """Return the logits of raw pixels.
-
-        Args:
-            pixels: (N, C, H, W) of any real dtype, on the scale of the image files.
-
-        Returns:
-            (N, K, H, W) float32, or the autocast dtype under autocast. In training with deep supervision a list: these,
-            then those of the coarser levels, (N, K, ceil(H / 2**level), ceil(W / 2**level)).
-        """
-        height, width = pixels.shape[-2:]
-        # In float32 under autocast too: bfloat16 could not tell 16-bit grey levels apart.
-        features = (pixels.float() - self.mean[:, None, None]) / self.std[:, None, None]
-        if height % self.factor or width % self.factor:  # torch copies also where nothing is added
-            features = F.pad(features, (0, -width % self.factor, 0, -height % self.factor))
+    def decide(self, features: Tensor) -> Tensor | list[Tensor]:
+        """Return the logits of normalized pixels; see `Network`."""
         features = self.down[0](features)
         skips = []
         for down in self.down[1:]:
@@ -192,16 +158,5 @@ class UNet(nn.Module):
         for enlarge, up in zip(self.enlarge, self.up, strict=True):
             features = up(torch.cat([skips.pop(), enlarge(features)], dim=1))
             wanted = [features, *wanted][: len(heads)]
-        logits = [
-            head(seen)[..., : -(-height // 2**level), : -(-width // 2**level)]
-            for level, (head, seen) in enumerate(zip(heads, wanted, strict=True))
-        ]
+        logits = [head(seen) for head, seen in zip(heads, wanted, strict=True)]
         return logits if len(heads) > 1 else logits[0]
-
-
-def _initialize(module: nn.Module) -> None:
-    """Draw weights as He et al. (2015, arXiv:1502.01852), so that the signal keeps its size through ReLUs."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

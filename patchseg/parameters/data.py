@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from patchseg.section import Channels, Color, Fold, Ignored, Pages, Section, Size, setting
+from patchseg.section import Section, setting
+from patchseg.values import Channels, Color, Fold, Ignored, Pages, Size
 
 MaskStyle = Literal["index", "rgb"]
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
-from patchseg.section import Duration, Section, loss_terms, setting
+from patchseg.section import Section, setting
+from patchseg.values import Duration, loss_terms
 
 Model = Literal["unet"]
 Norm = Literal["batch", "group", "none"]
@@ -40,7 +41,7 @@ class ModelParameters(Section):
     """The network."""
 
     section: ClassVar[str] = "model"
-    name: Model = setting("unet", "architecture", flag=False)
+    name: Model = setting("unet", "architecture")
     width: int | None = setting(None, "channels of the first level [auto: 32 on a GPU, 8 without]", ge=1)
     levels: int | None = setting(
         None,

@@ -3,7 +3,8 @@
 from typing import ClassVar, Literal
 
 from patchseg.parameters.learning import Device, Precision
-from patchseg.section import Distance, Section, Share, Size, setting
+from patchseg.section import Section, setting
+from patchseg.values import Distance, Share, Size
 
 Window = Literal["flat", "gaussian", "hann"]
 Blend = Literal[Window, "exact"]

@@ -6,7 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from patchseg.parameters.learning import Device, Precision
 from patchseg.parameters.masks import Symmetries
-from patchseg.section import Section, Size, setting
+from patchseg.section import Section, setting
+from patchseg.values import Size
 
 
 def folds(value: Any) -> Any:

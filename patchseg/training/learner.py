@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 from patchseg import device as devices
 from patchseg.errors import DataError, UsageError
 from patchseg.inference.predictor import Predictor, most_probable
-from patchseg.models import build
+from patchseg.models import Network, build, defaults, spec_of
 from patchseg.models.checkpoint import load
 from patchseg.models.folding import folded
 from patchseg.parameters import ModelParameters, Precision, TrainParameters
@@ -42,7 +42,7 @@ class Learner:
     """
 
     spec: dict[str, Any]
-    network: nn.Module
+    network: Network
     optimizer: optim.Optimizer
     settings: TrainParameters
     gradients: Gradients
@@ -61,10 +61,10 @@ class Learner:
     ) -> "Learner":
         """Build a fresh network for the channels and classes of a patches file."""
         head = file.head
-        spec = model.model_dump() | {"channels": len(head.channels), "classes": len(head.classes)}
+        spec = spec_of(model.model_dump(), len(head.channels), len(head.classes))
         with devices.seeded(settings.seed):
             network = build(spec)
-        network.set_normalization([c["mean"] for c in head.channels], [c["std"] for c in head.channels])  # type: ignore[operator]
+        network.set_normalization([c["mean"] for c in head.channels], [c["std"] for c in head.channels])
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         assert settings.batch is not None
         share = settings.batch // devices.ranks()
@@ -222,10 +222,10 @@ class Learner:
             DataError: The checkpoint is of another network.
         """
         other = load(path)
-        model = {"deep_supervision": False} | other.model  # the old ones do not say it
-        wrong = [f"{name} {value}" for name, value in model.items() if self.spec[name] != value]
+        model = defaults(other.model["name"]) | other.model  # old ones do not say all
+        wrong = [f"{name} {value}" for name, value in model.items() if self.spec.get(name) != value]
         if wrong:
-            mine = [f"{name} {value}" for name, value in self.spec.items() if model[name] != value]
+            mine = [f"{name} {value}" for name, value in self.spec.items() if model.get(name) != value]
             raise DataError(
                 f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; leave out --width, "
                 "--levels and --norm, give --deep-supervision or not as then, and patches of the same channels and classes"

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from patchseg.errors import DataError
-from patchseg.section import loss_terms
 from patchseg.training.comparison import Comparison, ratio
 from patchseg.training.overlap import dice, image_dice, lovasz, tversky
+from patchseg.values import loss_terms
 
 Term = Callable[[Comparison, Tensor | None], Tensor]
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]

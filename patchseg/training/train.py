@@ -7,6 +7,8 @@ sample), so that a resumed run is the same run.
 from contextlib import closing, nullcontext
 from pathlib import Path
 
+from torch import nn
+
 from patchseg import device as devices
 from patchseg.errors import DataError, UsageError
 from patchseg.models.checkpoint import Checkpoint
@@ -160,13 +162,13 @@ def _require_shares(batch: int) -> None:
 
 def _require_spread(learner: Learner, patch: int) -> None:
     """Refuse what batch norm cannot do: norm a single value, where one patch ends in one pixel."""
-    settings, spec = learner.settings, learner.spec
+    settings, factor = learner.settings, learner.network.factor
     assert settings.batch is not None
     at_once = settings.batch // devices.ranks() % learner.gradients.micro or learner.gradients.micro
-    bottom = -(-patch // 2 ** (spec["levels"] - 1))
-    if spec["norm"] == "batch" and at_once * bottom**2 == 1:
+    norms = any(isinstance(layer, nn.BatchNorm2d) for layer in learner.network.modules())
+    if norms and at_once * (-(-patch // factor)) ** 2 == 1:
         raise UsageError(
-            f"model.norm: batch norm cannot norm the one pixel that is left of one patch of {patch} at {spec['levels']} levels; "
+            f"model.norm: batch norm cannot norm the one pixel that is left of one patch of {patch} at 1/{factor} of its size; "
             "give --norm group, fewer --levels, or a --micro-batch that divides the batch"
         )
 

@@ -85,7 +85,7 @@ def test_the_help_of_a_verb_has_an_example_and_fits_the_terminal(verb, columns, 
 def test_a_flag_is_the_last_word_of_its_key_and_shows_its_help_and_default(verb, section, run):
     help = " ".join(run(verb, "-h").out.split())
     for name, field in type(getattr(Parameters(), section)).model_fields.items():
-        flag = "--" + name.replace("_", "-")
+        flag = {"model.name": "--model"}.get(f"{section}.{name}", "--" + name.replace("_", "-"))
         if not field.json_schema_extra["flag"]:
             continue
         shown = re.search(rf"(?<!\S){flag}(?: /| [A-Z]+| \[)", help)
