@@ -146,7 +146,7 @@ def test_the_table_has_every_parameter_once_with_its_default(generate):
 
 def test_the_table_names_the_choices_before_the_automatic_plan(generate):
     (row,) = [line for line in generate.parameters().splitlines() if line.startswith("| `model.norm`")]
-    assert "layers: `batch`, `group`, `none` [auto: batch, group below" in row
+    assert "layers: `batch`, `group`, `instance`, `none` [auto: batch, group below" in row
 
 
 def test_the_script_exits_with_what_it_found(run_python, root):

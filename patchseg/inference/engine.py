@@ -164,7 +164,7 @@ class Engine:
             return
         if any(getattr(network, "halo", None) is None for network in self.predictor.networks):
             raise UsageError(
-                f"{wanted}: the network looks at a tile as a whole (group norm), so no tile can equal one big forward; "
+                f"{wanted}: the network looks at a tile as a whole (group or instance norm), so no tile can equal one big forward; "
                 "choose another --blend, or train with --norm batch"
             )
         if parameters.blend == EXACT and parameters.disagreement:

@@ -29,6 +29,7 @@ from patchseg.parameters.learning import (
     Schedule,
     Strength,
     TrainParameters,
+    Upsampling,
 )
 from patchseg.parameters.masks import (
     Blend,
@@ -53,7 +54,7 @@ __all__ = [
     "CrossvalParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format", "InferParameters",
     "Keep", "LearningCurveParameters", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer",
     "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "SuggestParameters",
-    "Symmetries", "SynthParameters", "TrainParameters", "Window", "effective",
+    "Symmetries", "SynthParameters", "TrainParameters", "Upsampling", "Window", "effective",
 ]  # fmt: skip
 
 

@@ -8,7 +8,8 @@ from patchseg.section import Section, setting
 from patchseg.values import Duration, loss_terms
 
 Model = Literal["unet"]
-Norm = Literal["batch", "group", "none"]
+Norm = Literal["batch", "group", "instance", "none"]
+Upsampling = Literal["transposed", "bilinear"]
 Loss = Literal["ce", "dice", "image_dice", "focal", "tversky", "lovasz"]
 Optimizer = Literal["sgd", "adam", "adamw", "amsgrad", "radam", "nadam", "rmsprop", "adagrad"]
 Schedule = Literal["constant", "step", "poly", "cosine", "onecycle", "plateau"]
@@ -50,6 +51,12 @@ class ModelParameters(Section):
         le=8,
     )
     norm: Norm | None = setting(None, "normalization between layers [auto: batch, group below batches of 4]")
+    max_width: int | None = setting(None, "most channels of any level [auto: no limit]", ge=1)
+    residual: bool = setting(False, "a way around each two convolutions, to which they are added")
+    attention: bool = setting(
+        False, "weigh what each level saw on the way down, pixel by pixel, before it is joined"
+    )
+    upsampling: Upsampling = setting("transposed", "how resolution is doubled: learned, or interpolated")
     deep_supervision: bool = setting(False, "learn from the logits of every level of the way up, too")
 
 

@@ -80,8 +80,9 @@ def plan(
         return value if known is None else known
 
     on_gpu = facts.device != "cpu"
-    levels = levels_for(facts.patch)
-    choose(model, "levels", levels, f"sees {receptive_field(levels)} pixels, a patch has {facts.patch}")
+    levels = levels_for(facts.patch, model.upsampling)
+    seen = receptive_field(levels, model.upsampling)
+    choose(model, "levels", levels, f"sees {seen} pixels, a patch has {facts.patch}")
     width = choose(
         model, "width", 32 if on_gpu else 8,
         "a GPU has time for it" if on_gpu else "without a GPU, more steps are worth more than more channels",

@@ -161,10 +161,15 @@ def _require_shares(batch: int) -> None:
 
 
 def _require_spread(learner: Learner, patch: int) -> None:
-    """Refuse what batch norm cannot do: norm a single value, where one patch ends in one pixel."""
+    """Refuse what norms cannot do: norm a single value, where one patch ends in one pixel."""
     settings, factor = learner.settings, learner.network.factor
     assert settings.batch is not None
     at_once = settings.batch // devices.ranks() % learner.gradients.micro or learner.gradients.micro
+    if learner.spec.get("norm") == "instance" and patch <= factor:
+        raise UsageError(
+            f"model.norm: instance norm leaves nothing of the one pixel to which a patch of {patch} comes at 1/{factor} of its "
+            "size; give --norm group, or fewer --levels"
+        )
     norms = any(isinstance(layer, nn.BatchNorm2d) for layer in learner.network.modules())
     if norms and at_once * (-(-patch // factor)) ** 2 == 1:
         raise UsageError(

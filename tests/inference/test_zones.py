@@ -12,7 +12,7 @@ from patchseg.imaging import ArraySource, Box
 from patchseg.inference.predictor import Predictor
 from patchseg.inference.stream import stream
 from patchseg.inference.zones import Zones, spans
-from patchseg.models.unet import UNet, halo
+from patchseg.models.unet import UPSAMPLINGS, UNet, halo
 
 CPU = torch.device("cpu")
 factors = st.sampled_from([1, 2, 4, 8])
@@ -55,11 +55,11 @@ def test_tiles_that_cannot_be_exact_are_refused_with_the_smallest_that_can(tile,
         Zones((500, 500), tile, 48, 8)
 
 
-def trained(levels, norm="batch"):
+def trained(levels, norm="batch", **settings):
     """Return a network whose norms have seen something, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(levels)
-        network = UNet(channels=2, classes=3, width=4, levels=levels, norm=norm)
+        network = UNet(channels=2, classes=3, width=4, levels=levels, norm=norm, **settings)
         network.set_normalization([100, 120], [50, 60])
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -68,9 +68,9 @@ def trained(levels, norm="batch"):
     return network.eval()
 
 
-def positive(levels):
+def positive(levels, **settings):
     """Return a network in which everything that is reached counts: no weight is negative, and poolings average."""
-    network = trained(levels, "none").double()
+    network = trained(levels, "none", **settings).double()
     network.pool = nn.AvgPool2d(2)
     network.mean[:], network.std[:] = 0, 1
     for weight in network.parameters():
@@ -78,9 +78,11 @@ def positive(levels):
     return network
 
 
+@pytest.mark.parametrize("upsampling", ["transposed", "bilinear"])
 @pytest.mark.parametrize("levels", [1, 2, 3, 4, 5])
-def test_the_halo_holds_all_pixels_that_a_zone_depends_on_and_one_step_less_does_not(levels):
-    network, reach, factor = positive(levels), halo(levels), 2 ** (levels - 1)
+def test_the_halo_holds_all_pixels_that_a_zone_depends_on_and_one_step_less_does_not(levels, upsampling):
+    network = positive(levels, upsampling=upsampling)
+    reach, factor = halo(levels, upsampling), 2 ** (levels - 1)
     start, stop = 2 * reach, 2 * reach + factor  # the smallest aligned zone, far from all borders
     pixels = torch.ones(1, 2, stop + 2 * reach, stop + 2 * reach, dtype=torch.float64, requires_grad=True)
     # The network works in float32 where pixels come in.
@@ -109,6 +111,23 @@ def test_zones_put_together_equal_one_big_forward(levels, shape, more, seed):
     torch.testing.assert_close(joined(zones, pixels, network), whole, rtol=0, atol=1e-5)
 
 
+@given(
+    residual=st.booleans(),
+    attention=st.booleans(),
+    upsampling=st.sampled_from(sorted(UPSAMPLINGS)),
+    levels=st.integers(1, 3),
+    shape=st.tuples(st.integers(1, 100), st.integers(1, 100)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_so_they_do_whatever_the_network_is_made_of(shape, seed, levels, **variant):
+    network = trained(levels, max_width=6, **variant)
+    zones = Zones(shape, 2 * network.halo + network.factor, network.halo, network.factor)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*shape, 2), np.uint8)
+    with torch.inference_mode():
+        whole = network(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0].softmax(0)
+    torch.testing.assert_close(joined(zones, pixels, network), whole, rtol=0, atol=1e-5)
+
+
 @given(st.tuples(st.integers(1, 100), st.integers(1, 100)), st.data())
 @settings(max_examples=25)
 def test_a_part_has_the_bytes_that_it_has_in_the_whole(shape, data):
@@ -124,6 +143,7 @@ def test_a_part_has_the_bytes_that_it_has_in_the_whole(shape, data):
     assert torch.equal(part, whole)
 
 
-def test_a_group_norm_sees_the_whole_tile_so_there_is_no_halo():
+def test_a_group_or_instance_norm_sees_the_whole_tile_so_there_is_no_halo():
     assert UNet(channels=1, classes=2, norm="group").halo is None
+    assert UNet(channels=1, classes=2, norm="instance").halo is None
     assert UNet(channels=1, classes=2, norm="batch").halo == 48

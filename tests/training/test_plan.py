@@ -27,6 +27,15 @@ def test_a_gpu_takes_wider_networks_and_larger_batches():
     assert chosen["model.levels"] == 5
 
 
+def test_bilinear_up_sampling_sees_farther_so_fewer_levels_may_do():
+    # 3 levels see 44 or 50 pixels, 4 see 96 or 110: to 75 the nearest is 96 or 50.
+    facts = SMALL._replace(patch=75)
+    assert values(facts)["model.levels"] == 4
+    assert values(facts, ModelParameters(upsampling="bilinear"))["model.levels"] == 3
+    told = plan(facts, ModelParameters(upsampling="bilinear"), TrainParameters(), AugmentParameters())
+    assert told[0].reason == "sees 50 pixels, a patch has 75"
+
+
 def test_what_is_set_is_neither_chosen_nor_ignored():
     chosen = values(model=ModelParameters(width=64), batch=2)
     assert not {"model.width", "train.batch"} & set(chosen)

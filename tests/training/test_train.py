@@ -204,6 +204,22 @@ def test_batch_norm_of_a_single_value_is_refused_before_anything_is_written(
     run_training(tmp_path, file=file, model=model, batch=6, micro_batch=3, steps=2)
 
 
+@pytest.mark.parametrize("patch", [5, 8])
+def test_instance_norm_of_a_single_pixel_is_refused_whatever_the_batch(
+    tmp_path, write_patches, noise, run_training, patch
+):
+    file = write_patches(tmp_path / "p.h5", *noise(8, side=patch))
+    model = ModelParameters(width=4, levels=4, norm="instance")
+    told = rf"model\.norm: instance norm .* a patch of {patch} comes at 1/8 of its size; give --norm group, or fewer --l"
+    with pytest.raises(UsageError, match=told):
+        run_training(tmp_path, file=file, model=model, batch=4)
+    assert not (tmp_path / "runs").exists()
+    model = ModelParameters(
+        width=4, levels=3, norm="instance", residual=True, attention=True, upsampling="bilinear"
+    )
+    run_training(tmp_path, file=file, model=model, batch=1, steps=2)
+
+
 def test_a_file_without_training_patches_is_refused(tmp_path, write_patches, noise, run_training):
     images, masks = noise(1)
     with pytest.raises(DataError, match=r"p\.h5: holds no training patch; make it again"):
