@@ -1,15 +1,18 @@
-"""parameters.json and flags -> `Parameters`, validated once; and the schema by which an editor completes the file."""
+"""parameters.json and flags -> `Parameters`, validated once; presets of that file, and the schema that completes it."""
 
+import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from patchseg.errors import UsageError, listing
+from patchseg.errors import UsageError, did_you_mean, listing
 from patchseg.parameters import ClassParameters, Parameters
 from patchseg.section import read_tree, sentences
 
 FILE = "parameters.json"
+_PRESETS = resources.files("patchseg") / "presets"
 
 
 def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Parameters:
@@ -48,6 +51,30 @@ def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Param
         }
         part._sources = mine
     return parameters
+
+
+def presets() -> dict[str, str]:
+    """Return what each preset is, a line by name.
+
+    >>> presets()["seed"].partition(",")[0]
+    'unet-multiclass-pytorch'
+    """
+    files = sorted(_PRESETS.iterdir(), key=lambda file: file.name)
+    return {Path(file.name).stem: json.loads(file.read_text(encoding="utf-8"))["//"] for file in files}
+
+
+def preset(name: str) -> str:
+    """Return the text of a preset, a parameters.json with the source of each figure in keys that begin with //.
+
+    Raises:
+        UsageError: No preset has this name.
+    """
+    known = presets()
+    if name not in known:
+        raise UsageError(
+            f"--preset {name}: is none of those that `patchseg parameters --presets` lists{did_you_mean(name, known)}"
+        )
+    return (_PRESETS / f"{name}.json").read_text(encoding="utf-8")
 
 
 def schema() -> dict[str, Any]:
