@@ -228,7 +228,7 @@ class Learner:
             mine = [f"{name} {value}" for name, value in self.spec.items() if model.get(name) != value]
             raise DataError(
                 f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; leave out --width, "
-                "--levels and --norm, give --deep-supervision and the like as then, and patches of the same channels and classes"
+                "--levels and --norm, give --deep-supervision or not as then, and patches of the same channels and classes"
             )
         self.network.load_state_dict(other.weights)
 

@@ -113,6 +113,7 @@ def _begun(
         file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
         centred=parameters.centred, part=(devices.rank(), devices.ranks()),
     )  # fmt: skip
+    _require_more_than_a_pixel(learner, file.head.patch)
     if parameters.class_weights == "balanced":
         learner.weigh(balanced_weights(file.class_counts.sum(axis=0)))
     learner.keep_average(parameters.ema or 0.0)
@@ -161,20 +162,25 @@ def _require_shares(batch: int) -> None:
 
 
 def _require_spread(learner: Learner, patch: int) -> None:
-    """Refuse what norms cannot do: norm a single value, where one patch ends in one pixel."""
+    """Refuse what batch norm cannot do: norm a single value, where one patch ends in one pixel."""
     settings, factor = learner.settings, learner.network.factor
     assert settings.batch is not None
     at_once = settings.batch // devices.ranks() % learner.gradients.micro or learner.gradients.micro
-    if learner.spec.get("norm") == "instance" and patch <= factor:
-        raise UsageError(
-            f"model.norm: instance norm leaves nothing of the one pixel to which a patch of {patch} comes at 1/{factor} of its "
-            "size; give --norm group, or fewer --levels"
-        )
     norms = any(isinstance(layer, nn.BatchNorm2d) for layer in learner.network.modules())
     if norms and at_once * (-(-patch // factor)) ** 2 == 1:
         raise UsageError(
             f"model.norm: batch norm cannot norm the one pixel that is left of one patch of {patch} at 1/{factor} of its size; "
             "give --norm group, fewer --levels, or a --micro-batch that divides the batch"
+        )
+
+
+def _require_more_than_a_pixel(learner: Learner, patch: int) -> None:
+    """Refuse what instance norm cannot do: leave anything of a single pixel, where a patch ends in one."""
+    factor = learner.network.factor
+    if learner.spec.get("norm") == "instance" and patch <= factor:
+        raise UsageError(
+            f"model.norm: instance norm leaves nothing of the one pixel to which a patch of {patch} comes at 1/{factor} of its "
+            "size; give --norm group, or fewer --levels"
         )
 
 
