@@ -16,6 +16,8 @@ from patchseg.section import Section, flag_of
 
 Command = Callable[..., Any]
 
+_LONG = 70  # characters of choices that no terminal would break; beyond it they stand in the help
+
 
 def parameters(*sections: type[Section], without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """Give a command a flag for each parameter of some sections, and call it with the loaded `Parameters`.
@@ -98,6 +100,11 @@ def _option(section: str, name: str, field: FieldInfo) -> Callable[[Command], Co
     if extra["short"]:
         names.insert(0, str(extra["short"]))
     kind: dict[str, Any] = {} if switch else {"type": _type(field.annotation)}
+    if len(choices := "|".join(getattr(kind.get("type"), "choices", ()))) > _LONG:
+        help, kind["metavar"] = (
+            f"{help[: help.index('.')]}: {choices.replace('|', ', ')}{help[help.index('.') :]}",
+            "NAME",
+        )
     if any(typing.get_origin(part) is list for part in typing.get_args(field.annotation)):
         kind["callback"] = lambda _, __, value: _numbers(value)
     return click.option(*names, f"{section}__{name}", default=None, help=help, **kind)

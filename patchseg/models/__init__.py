@@ -2,15 +2,31 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from patchseg.errors import DataError
 from patchseg.models.network import Network
+from patchseg.models.smp import LibraryNetwork
 from patchseg.models.unet import UNet
 
 __all__ = ["MODELS", "Network", "build", "defaults", "spec_of"]
 
-MODELS: dict[str, Callable[..., Network]] = {"unet": UNet}
+MODELS: dict[str, Callable[..., Network]] = {
+    "unet": UNet,
+    "smp/unet": partial(LibraryNetwork, "unet"),
+    "smp/unetplusplus": partial(LibraryNetwork, "unetplusplus"),
+    "smp/manet": partial(LibraryNetwork, "manet"),
+    "smp/linknet": partial(LibraryNetwork, "linknet"),
+    "smp/fpn": partial(LibraryNetwork, "fpn"),
+    "smp/pspnet": partial(LibraryNetwork, "pspnet"),
+    "smp/deeplabv3": partial(LibraryNetwork, "deeplabv3"),
+    "smp/deeplabv3plus": partial(LibraryNetwork, "deeplabv3plus"),
+    "smp/pan": partial(LibraryNetwork, "pan"),
+    "smp/upernet": partial(LibraryNetwork, "upernet"),
+    "smp/segformer": partial(LibraryNetwork, "segformer", encoder="mit_b0"),
+    "smp/dpt": partial(LibraryNetwork, "dpt", encoder="tu-vit_small_patch16_224"),
+}
 
 
 def build(spec: Mapping[str, Any]) -> Network:
@@ -49,8 +65,10 @@ def defaults(name: str) -> dict[str, Any]:
 def spec_of(settings: Mapping[str, Any], channels: int, classes: int) -> dict[str, Any]:
     """Return what `build` takes: of the section `model` what its network has a setting for.
 
-    >>> spec_of({"name": "unet", "width": 4, "levels": 3, "norm": "batch", "encoder": "resnet34"}, 1, 2)["width"]
+    >>> spec_of({"name": "unet", "width": 4, "levels": 3, "norm": "batch", "encoder": None}, 1, 2)["width"]
     4
+    >>> spec_of({"name": "smp/fpn", "width": None, "encoder": None}, 1, 2)
+    {'name': 'smp/fpn', 'encoder': 'resnet34', 'channels': 1, 'classes': 2}
     """
     name = settings["name"]
     mine = {key: settings[key] for key in defaults(name) if settings.get(key) is not None}

@@ -107,8 +107,8 @@ def load(path: Path) -> Checkpoint:
         raise DataError(f"{path}: is incomplete ({error}); {cure}") from None
     try:
         _require_fitting(checkpoint)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+    except (DataError, UsageError) as error:  # the latter where its network's package is not installed
+        raise type(error)(f"{path}: {error}") from None
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise DataError(f"{path}: describes no network ({_first(error)}); {cure}") from None
     return checkpoint

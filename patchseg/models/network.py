@@ -41,6 +41,11 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The part that may be pretrained, held still and learn at a rate of its own; None where there is none."""
+        return None
+
     @cached_property
     def halo(self) -> int | None:
         """The pixels beyond an aligned zone that decide its output; None where all of a tile does.

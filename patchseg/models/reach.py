@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_LARGEST = 1024  # pixels; what sees farther than about half of it is taken to see all
+_LARGEST = 2048  # pixels; what sees farther than about half of it is taken to see all
 
 
 @torch.no_grad()

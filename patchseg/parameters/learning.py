@@ -7,7 +7,10 @@ from pydantic import AfterValidator, Field
 from patchseg.section import Section, setting
 from patchseg.values import Duration, loss_terms
 
-Model = Literal["unet"]
+Model = Literal[
+    "unet", "smp/unet", "smp/unetplusplus", "smp/manet", "smp/linknet", "smp/fpn", "smp/pspnet", "smp/deeplabv3",
+    "smp/deeplabv3plus", "smp/pan", "smp/upernet", "smp/segformer", "smp/dpt",
+]  # fmt: skip
 Norm = Literal["batch", "group", "instance", "none"]
 Upsampling = Literal["transposed", "bilinear"]
 Loss = Literal["ce", "dice", "image_dice", "focal", "tversky", "lovasz"]
@@ -58,6 +61,14 @@ class ModelParameters(Section):
     )
     upsampling: Upsampling = setting("transposed", "how resolution is doubled: learned, or interpolated")
     deep_supervision: bool = setting(False, "learn from the logits of every level of the way up, too")
+    encoder: str | None = setting(
+        None,
+        "encoder of smp/..., such as efficientnet-b3 or tu-convnext_tiny [auto: resnet34; segformer mit_b0, dpt a ViT]",
+    )
+    pretrained: bool = setting(False, "download the encoder's published weights and begin with them")
+    encoder_weights: str | None = setting(
+        None, "file of weights that the encoder begins with, .safetensors or .pth"
+    )
 
 
 class AugmentParameters(Section):
@@ -149,6 +160,10 @@ class TrainParameters(Section):
     )
     clip: float = setting(5.0, "largest norm of the gradient; 0 for any", ge=0)
     weights: str | None = setting(None, "checkpoint whose weights to start from")
+    freeze: int = setting(0, "steps in which the encoder does not learn yet", ge=0)
+    encoder_rate: float | None = setting(
+        None, "the encoder's learning rate, as a factor of the rate [auto: 1, pretrained 0.1]", gt=0
+    )
     seed: int = setting(0, "seed of the initial weights and of the order of the patches", ge=0)
     device: Device = setting("auto", "where to compute")
     precision: Precision = setting("auto", "arithmetic of the network [auto: bf16 on CUDA where it has it]")

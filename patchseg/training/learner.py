@@ -19,7 +19,7 @@ from patchseg.training.average import Average
 from patchseg.training.course import Course
 from patchseg.training.gradients import Gradients
 from patchseg.training.losses import loss_of, supervised
-from patchseg.training.optimizers import optimizer_of
+from patchseg.training.optimizers import optimizer_of, set_rate
 
 _LOOK = 16  # every so many steps it is noted which classes are there and predicted
 
@@ -54,6 +54,7 @@ class Learner:
     _loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))  # float32: MPS has no float64
     _loss_count: int = 0
     _looked: Tensor | None = None  # (2, K): in how many looks a class was there, and predicted
+    _frozen: bool | None = None  # whether the encoder was held still in the last step; None: not known
 
     @classmethod
     def of(
@@ -120,7 +121,11 @@ class Learner:
         self.rate = self._highest_rate * self.course.factor(self.step, progress)
         if not self.network.training:  # a validation has been
             self.network.train()
+            self._frozen = None
+        self._freeze(self.step < settings.freeze)
         loss, logits = self.gradients(images, masks, self.class_weights)
+        if self._frozen:
+            self._forget_encoder()
         scaler.unscale_(self.optimizer)
         if settings.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
@@ -134,6 +139,23 @@ class Learner:
         if self.step % _LOOK == 0:
             self._look(logits[:4], masks[-len(logits) :][:4])
         self.step += 1
+
+    def _freeze(self, still: bool) -> None:
+        """Let the encoder learn, or hold it still, its running statistics too."""
+        encoder = self.network.encoder
+        if encoder is None or still == self._frozen:
+            return
+        encoder.train(not still)
+        # It is spared the gradients unless other processes wait for them, or a run's length rests on what its first steps take.
+        if devices.ranks() == 1 and self.settings.time is None:
+            encoder.requires_grad_(not still)
+        self._frozen = still
+
+    def _forget_encoder(self) -> None:
+        """Drop what gradients the encoder has, so that neither clipping nor the optimizer looks at it."""
+        assert self.network.encoder is not None
+        for weight in self.network.encoder.parameters():
+            weight.grad = None
 
     def _look(self, logits: Tensor, masks: Tensor) -> None:
         """Note which classes some patches have, and which are predicted anywhere in them, without waiting for it."""
@@ -159,8 +181,7 @@ class Learner:
 
     @rate.setter
     def rate(self, value: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = value
+        set_rate(self.optimizer, value)
 
     @property
     def _highest_rate(self) -> float:
@@ -227,8 +248,8 @@ class Learner:
         if wrong:
             mine = [f"{name} {value}" for name, value in self.spec.items() if model.get(name) != value]
             raise DataError(
-                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; leave out --width, "
-                "--levels and --norm, give --deep-supervision or not as then, and patches of the same channels and classes"
+                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; give --model and --encoder "
+                "as then, leave out --width, --levels and --norm, give --deep-supervision or not as then, and patches of the same channels and classes"
             )
         self.network.load_state_dict(other.weights)
 

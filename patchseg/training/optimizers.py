@@ -17,17 +17,33 @@ Implementation = Callable[..., optim.Optimizer]
 
 
 def optimizer_of(network: nn.Module, settings: TrainParameters) -> optim.Optimizer:
-    """Return the optimizer of the weights of a network; its rate is 0 until one is set."""
-    return OPTIMIZERS[settings.optimizer](groups_of(network, settings.weight_decay), settings)
+    """Return the optimizer of the weights of a network; its rate is 0 until one is set (`set_rate`)."""
+    groups = groups_of(network, settings.weight_decay, settings.encoder_rate or 1.0)
+    return OPTIMIZERS[settings.optimizer](groups, settings)
 
 
-def groups_of(network: nn.Module, weight_decay: float) -> Groups:
+def set_rate(optimizer: optim.Optimizer, rate: float) -> None:
+    """Set the learning rate; the encoder's is its factor of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)
+
+
+def groups_of(network: nn.Module, weight_decay: float, encoder_rate: float = 1.0) -> Groups:
     """Return the weights that decay and those that do not: norms and biases, which have one dimension at most.
+
+    Those of an encoder (`Network.encoder`) follow in groups of their own, with the factor of their rate.
 
     >>> [(len(group["params"]), group["weight_decay"]) for group in groups_of(nn.Linear(3, 2), 0.1)]
     [(1, 0.1), (1, 0.0)]
     """
-    weights = list(network.parameters())
+    encoder: nn.Module | None = getattr(network, "encoder", None)
+    theirs = list(encoder.parameters()) if encoder is not None else []
+    known = {id(weight) for weight in theirs}
+    groups = _by_decay([weight for weight in network.parameters() if id(weight) not in known], weight_decay)
+    return groups + [group | {"factor": encoder_rate} for group in _by_decay(theirs, weight_decay) if theirs]
+
+
+def _by_decay(weights: list[nn.Parameter], weight_decay: float) -> Groups:
     return [
         {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
@@ -92,14 +108,18 @@ OPTIMIZERS: dict[str, Callable[[Groups, TrainParameters], optim.Optimizer]] = {
 _RATE, _RATES = 0.004, {"sgd": 0.01, "radam": 0.02, "rmsprop": 0.0004, "adagrad": 0.04}
 
 
-def rate_for(settings: TrainParameters, width: int) -> float:
+def rate_for(settings: TrainParameters, width: int | None) -> float:
     """Return the learning rate that suits an optimizer and a width (found on short runs).
 
-    >>> rate_for(TrainParameters(), 8), rate_for(TrainParameters(), 32)
-    (0.004, 0.002)
+    Networks that have no width are those of a library, 64 wide and more.
+
+    >>> [rate_for(TrainParameters(), width) for width in (8, 32, None)]
+    [0.004, 0.002, 0.001]
     """
     rate = _RATES.get(settings.optimizer, _RATE)
-    return rate / 2 if width >= 32 and settings.optimizer != "sgd" else rate
+    if settings.optimizer == "sgd":
+        return rate
+    return rate / 4 if width is None else rate / 2 if width >= 32 else rate
 
 
 def _fastest(build: Implementation, groups: Groups) -> optim.Optimizer:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from patchseg.models import defaults
 from patchseg.models.unet import levels_for, receptive_field
 from patchseg.parameters import AugmentParameters, ModelParameters, TrainParameters
 from patchseg.progress import counted
@@ -79,24 +80,32 @@ def plan(
             chosen.append(Choice(f"{section.section}.{name}", value, reason))
         return value if known is None else known
 
-    on_gpu = facts.device != "cpu"
-    levels = levels_for(facts.patch, model.upsampling)
-    seen = receptive_field(levels, model.upsampling)
-    choose(model, "levels", levels, f"sees {seen} pixels, a patch has {facts.patch}")
-    width = choose(
-        model, "width", 32 if on_gpu else 8,
-        "a GPU has time for it" if on_gpu else "without a GPU, more steps are worth more than more channels",
-    )  # fmt: skip
+    on_gpu, known = facts.device != "cpu", defaults(model.name)
+    levels, width = levels_for(facts.patch, model.upsampling), None
+    if "levels" in known:
+        seen = receptive_field(levels, model.upsampling)
+        choose(model, "levels", levels, f"sees {seen} pixels, a patch has {facts.patch}")
+    if "width" in known:
+        width = choose(
+            model, "width", 32 if on_gpu else 8,
+            "a GPU has time for it" if on_gpu else "without a GPU, more steps are worth more than more channels",
+        )  # fmt: skip
     batch = choose(
         train, "batch", 16 if on_gpu else 4,
         "fills a GPU" if on_gpu else "without a GPU, smaller batches make more steps",
     )  # fmt: skip
     at_once = min(train.micro_batch or batch, batch // facts.processes)
+    if "norm" in known:
+        choose(
+            model, "norm", "batch" if at_once >= 4 else "group",
+            f"batches of {at_once} " + ("tell mean and spread" if at_once >= 4 else "are too small to tell mean and spread"),
+        )  # fmt: skip
     choose(
-        model, "norm", "batch" if at_once >= 4 else "group",
-        f"batches of {at_once} " + ("tell mean and spread" if at_once >= 4 else "are too small to tell mean and spread"),
+        train, "rate", rate_for(train, width),
+        f"suits {train.optimizer} and " + (f"a width of {width}" if width else f"networks as large as {model.name}"),
     )  # fmt: skip
-    choose(train, "rate", rate_for(train, width), f"suits {train.optimizer} and a width of {width}")
+    if model.pretrained or model.encoder_weights:
+        choose(train, "encoder_rate", 0.1, "keeps most of what the encoder has learned before")
     sgd = train.optimizer == "sgd"
     choose(train, "schedule", "poly" if sgd else "onecycle", f"suits {train.optimizer}")
     rarest = min((share for share in facts.shares[1:] if share), default=1.0)

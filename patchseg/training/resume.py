@@ -1,7 +1,7 @@
 """Who owns the name of a run, and how a stopped run goes on as if it had never stopped."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from patchseg.errors import DataError, UsageError
 from patchseg.models.checkpoint import Checkpoint, load
@@ -113,8 +113,14 @@ def recalled(section: S, checkpoint: Checkpoint) -> S:
     return section.replaced(then, "the run").replaced(planned, "plan")
 
 
-def shape_of(weights: Path) -> dict[str, Any]:
-    """Return what the network of a checkpoint is made of, for a run that starts from its weights."""
-    return {
-        name: value for name, value in load(weights).model.items() if name in ModelParameters.model_fields
-    }
+def shaped_as(model: ModelParameters, weights: Path) -> ModelParameters:
+    """Return the section with what the network of a checkpoint is made of, for a run that starts from its weights.
+
+    What has been set stays; where that is another network, nothing of the checkpoint's fits, which is told when it is read.
+    """
+    known = load(weights).model
+    if model.source("name") == "default":
+        model = model.replaced({"name": known["name"]}, "plan")
+    if model.name != known["name"]:
+        return model
+    return model.planned(**{name: value for name, value in known.items() if name in type(model).model_fields})

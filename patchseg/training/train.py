@@ -6,8 +6,7 @@ sample), so that a resumed run is the same run.
 
 from contextlib import closing, nullcontext
 from pathlib import Path
-
-from torch import nn
+from typing import Any
 
 from patchseg import device as devices
 from patchseg.errors import DataError, UsageError
@@ -23,7 +22,15 @@ from patchseg.training.loop import STOP, Run
 from patchseg.training.losses import balanced_weights
 from patchseg.training.plan import Choice, Facts, filled, plan
 from patchseg.training.record import Record
-from patchseg.training.resume import claim, clear, recalled, same_data, shape_of
+from patchseg.training.resume import claim, clear, recalled, same_data, shaped_as
+from patchseg.training.start import (
+    ORIGIN,
+    begin_encoder,
+    require_encoder,
+    require_more_than_a_pixel,
+    require_settings,
+    require_spread,
+)
 
 
 def train(
@@ -99,7 +106,8 @@ def _begun(
     threads = devices.set_threads(parameters.threads)
     devices.keep_freed()
     if parameters.weights and not before:
-        model = model.planned(**shape_of(Path(parameters.weights)))
+        model = shaped_as(model, Path(parameters.weights))
+    require_settings(model, parameters)
     choices = plan(_facts(file, device.type), model, parameters, augment)
     parameters, model = filled(parameters, choices), filled(model, choices)
     augment = filled(augment, choices)
@@ -108,23 +116,26 @@ def _begun(
     _require_shares(parameters.batch)
     _require_patience(parameters)
     learner = Learner.of(file, parameters, model, device)
-    _require_spread(learner, file.head.patch)
+    require_encoder(learner.network, model, parameters)
+    require_spread(learner, file.head.patch)
     batches = Batches(
         file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
         centred=parameters.centred, part=(devices.rank(), devices.ranks()),
     )  # fmt: skip
-    _require_more_than_a_pixel(learner, file.head.patch)
+    require_more_than_a_pixel(learner, file.head.patch)
     if parameters.class_weights == "balanced":
         learner.weigh(balanced_weights(file.class_counts.sum(axis=0)))
     learner.keep_average(parameters.ema or 0.0)
     budget = Budget.of(parameters, batches.count)
+    record = effective(parameters, model, augment) | file.head.parameters
     if before:
         _restore(before, learner, budget, threads, progress)
+        kept = [ORIGIN] if parameters.micro_batch else [ORIGIN, "train.micro_batch"]
+        record |= {key: before.parameters[key] for key in kept if key in before.parameters}
     elif parameters.weights:
         learner.start_from(Path(parameters.weights))
-    record = effective(parameters, model, augment) | file.head.parameters
-    if before and parameters.micro_batch is None:
-        record["train.micro_batch"] = before.parameters["train.micro_batch"]
+    else:
+        record |= begin_encoder(learner, model, file, progress)
     first = devices.rank() == 0
     devices.told(None)  # all have read what they start from
     if first and not before:
@@ -158,29 +169,6 @@ def _require_shares(batch: int) -> None:
     if batch % devices.ranks():
         raise UsageError(
             f"--batch {batch}: cannot be dealt evenly to {devices.ranks()} processes; give a multiple of their number"
-        )
-
-
-def _require_spread(learner: Learner, patch: int) -> None:
-    """Refuse what batch norm cannot do: norm a single value, where one patch ends in one pixel."""
-    settings, factor = learner.settings, learner.network.factor
-    assert settings.batch is not None
-    at_once = settings.batch // devices.ranks() % learner.gradients.micro or learner.gradients.micro
-    norms = any(isinstance(layer, nn.BatchNorm2d) for layer in learner.network.modules())
-    if norms and at_once * (-(-patch // factor)) ** 2 == 1:
-        raise UsageError(
-            f"model.norm: batch norm cannot norm the one pixel that is left of one patch of {patch} at 1/{factor} of its size; "
-            "give --norm group, fewer --levels, or a --micro-batch that divides the batch"
-        )
-
-
-def _require_more_than_a_pixel(learner: Learner, patch: int) -> None:
-    """Refuse what instance norm cannot do: leave anything of a single pixel, where a patch ends in one."""
-    factor = learner.network.factor
-    if learner.spec.get("norm") == "instance" and patch <= factor:
-        raise UsageError(
-            f"model.norm: instance norm leaves nothing of the one pixel to which a patch of {patch} comes at 1/{factor} of its "
-            "size; give --norm group, or fewer --levels"
         )
 
 
@@ -222,12 +210,23 @@ def _tell_plan(learner: Learner, batches: Batches, budget: Budget, progress: Pro
     progress.say(f"{counted(batches.count, 'patch')} of {head.patch} x {head.patch}, classes {head.classes}")
     progress.say(f"  kept {_PLACES[batches.place.keep]}: {batches.place.reason}")
     progress.say(
-        f"{spec['name']} {spec['width']} wide, {spec['levels']} levels, {count:,} weights, "
-        f"{learner.precision} on {devices.describe(learner.device)}"
+        f"{_shape(spec)}, {count:,} weights, {learner.precision} on {devices.describe(learner.device)}"
     )
     most = f"at most {settings.steps} steps in " if settings.steps else ""
     length = f"{budget.total} steps" if budget.total else f"{most}{budget.seconds:.0f} s"
     progress.say(f"{length} of {settings.batch} patches, {settings.loss}, rate {settings.rate:g}")
+
+
+def _shape(spec: dict[str, Any]) -> str:
+    """Return what a network is made of, in words.
+
+    >>> _shape({"name": "unet", "width": 8, "levels": 4}), _shape({"name": "smp/fpn", "encoder": "mit_b0"})
+    ('unet 8 wide, 4 levels', 'smp/fpn with the encoder mit_b0')
+    """
+    words = {"width": "{} wide", "levels": "{} levels", "encoder": "with the encoder {}"}
+    return f"{spec['name']} " + ", ".join(
+        text.format(spec[key]) for key, text in words.items() if key in spec
+    )
 
 
 def _tell_choices(choices: list[Choice], file: PatchFile, progress: Progress) -> None:

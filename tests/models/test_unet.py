@@ -230,7 +230,9 @@ def test_a_network_is_built_from_its_description():
 
 
 def test_a_network_of_an_unknown_name_is_refused_in_a_sentence():
-    with pytest.raises(DataError, match='network "swin", but this patchseg has only unet; read it with the'):
+    with pytest.raises(
+        DataError, match=r'network "swin", but this patchseg has only unet, .*; read it with the'
+    ):
         build({"name": "swin", "channels": 1, "classes": 2})
 
 

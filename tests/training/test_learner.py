@@ -178,7 +178,8 @@ def test_weights_of_another_network_are_refused(easy, straight):
         easy[0], TrainParameters(rate=0.1, batch=8), ModelParameters(width=8, levels=2, norm="batch"), CPU
     )
     with pytest.raises(
-        DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; leave out --width"
+        DataError,
+        match=r"best\.pt: holds a network of width 4, the run has width 8; give --model and --encoder as then, leave out --width",
     ):
         wide.start_from(path)
 

@@ -191,7 +191,7 @@ def test_a_checkpoint_without_training_state_is_refused(half, run_training):
 def test_weights_of_another_network_are_refused_before_anything_is_written(straight, tmp_path, run_training):
     weights = str(straight / "checkpoints/run/best.pt")
     with pytest.raises(
-        DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; leave out"
+        DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; give --model"
     ):
         run_training(tmp_path, weights=weights, model=ModelParameters(width=8))
     assert not list(tmp_path.iterdir())

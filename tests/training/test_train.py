@@ -197,7 +197,7 @@ def test_batch_norm_of_a_single_value_is_refused_before_anything_is_written(
     file = write_patches(tmp_path / "p.h5", *noise(8))  # of 8 x 8 pixels, of which 4 levels leave one
     model = ModelParameters(width=4, levels=4, norm="batch")
     with pytest.raises(
-        UsageError, match=r"model\.norm: .* one patch of 8 at 1/8 of its size; give --norm group"
+        UsageError, match=r"model\.norm: .* that unet leaves of one patch of 8; give --norm group"
     ):
         run_training(tmp_path, file=file, model=model, **sizes)
     assert not (tmp_path / "runs").exists()
