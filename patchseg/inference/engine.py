@@ -1,5 +1,6 @@
 """All that turns an image into rows of probabilities: checkpoints and settings in, a stream of rows out."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,9 @@ class Engine:
             [folded(checkpoint.network()) for checkpoint in loaded], device, devices.resolve_precision(parameters.precision, device),
             symmetries=SYMMETRIES[parameters.symmetries], entropy=parameters.disagreement, tell=tell,
         )  # fmt: skip
-        tile = parameters.tile or (_EXACT_TILE if parameters.blend == EXACT else tile_for(loaded[0].patch))
+        tile = parameters.tile or (
+            exact_tile_for(_halos(predictor)) if parameters.blend == EXACT else tile_for(loaded[0].patch)
+        )
         engine = cls(
             loaded[0], predictor, tile, parameters.overlap, parameters.blend, devices.tile_batch(device, tile),
             agreed(checkpoints, loaded) if parameters.calibrated else None,
@@ -112,10 +115,8 @@ class Engine:
     @property
     def halo(self) -> tuple[int, int]:
         """Pixels beyond a zone that decide it, and the multiple at which zones begin: the largest of all networks."""
-        halos, factors = zip(
-            *((network.halo, network.factor) for network in self.predictor.networks), strict=True
-        )
-        return max(halos), max(factors)
+        factor = math.lcm(*(int(network.factor) for network in self.predictor.networks))  # type: ignore[arg-type]
+        return -(-max(halo or 0 for halo in _halos(self.predictor)) // factor) * factor, factor
 
     def rows(
         self,
@@ -162,16 +163,30 @@ class Engine:
         wanted = "--blend exact" if parameters.blend == EXACT else "--verify" if parameters.verify else ""
         if not wanted:
             return
-        if any(getattr(network, "halo", None) is None for network in self.predictor.networks):
+        if None in _halos(self.predictor):
             raise UsageError(
-                f"{wanted}: the network looks at a tile as a whole (group or instance norm), so no tile can equal one big forward; "
-                "choose another --blend, or train with --norm batch"
+                f"{wanted}: the network looks at a tile as a whole (group or instance norm, global pooling, attention), or farther than a "
+                "tile, so no tile can equal one big forward; choose another --blend, or train another network, of "
+                "unet one with --norm batch"
             )
         if parameters.blend == EXACT and parameters.disagreement:
             raise UsageError(
                 "--disagreement: exact tiles do not overlap, so they cannot disagree; choose another --blend"
             )
         self.grid((2 * self.tile, 2 * self.tile))  # refuses tiles that are too small
+
+
+def exact_tile_for(halos: Sequence[int | None]) -> int:
+    """Return the side of tiles for --blend exact: half of it zone and half of it halo at least.
+
+    >>> exact_tile_for([48]), exact_tile_for([48, 288]), exact_tile_for([None])
+    (512, 1152, 512)
+    """
+    return max(_EXACT_TILE, *(4 * (halo or 0) for halo in halos))
+
+
+def _halos(predictor: Predictor) -> list[int | None]:
+    return [getattr(network, "halo", None) for network in predictor.networks]
 
 
 def _require_alike(paths: Sequence[Path | Checkpoint], checkpoints: Sequence[Checkpoint]) -> None:

@@ -122,7 +122,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise DataError(f"{path}: holds objects that could run code, so it is not read; {cure}") from None
+        raise DataError(
+            f"{path}: holds more than tensors, which could run code, so it is not read; {cure}"
+        ) from None
     except Exception as error:  # noqa: BLE001 - what was made up to look like weights fails in any line of torch
         raise DataError(f"{path}: is damaged or holds no weights ({_first(error)}); {cure}") from None
     for name in _INSIDE:

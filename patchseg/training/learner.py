@@ -243,7 +243,8 @@ class Learner:
             DataError: The checkpoint is of another network.
         """
         other = load(path)
-        model = defaults(other.model["name"]) | other.model  # old ones do not say all
+        known = defaults(other.model["name"])  # old ones do not say all
+        model = {"name": other.model["name"]} | known | other.model
         wrong = [f"{name} {value}" for name, value in model.items() if self.spec.get(name) != value]
         if wrong:
             mine = [f"{name} {value}" for name, value in self.spec.items() if model.get(name) != value]
