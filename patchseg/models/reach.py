@@ -1,10 +1,13 @@
 """How far a network sees, found by trying: not-a-number spreads to every output that an input has a part in."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_SMALLEST = 64  # rows: in a small image a dilated convolution would reach nothing but padding
 _LARGEST = 2048  # pixels; what sees farther than about half of it is taken to see all
 
 
@@ -21,18 +24,59 @@ def halo(network: Any) -> int | None:
     Returns:
         A multiple of the factor; None where the whole tile has a part, or tiles differ.
     """
-    factor, side = network.factor, 4 * network.factor
+    reach = _farthest(network)
+    if reach is None:
+        return None
+    found = -(-reach // network.factor) * network.factor
+    with _evaluating(network):
+        return found if _repeats(network, found) else None
+
+
+@torch.no_grad()
+def receptive_field(network: Any) -> float | None:
+    """Return how many rows of the input have a part in a row of the output, on average over the grid of the factor.
+
+    Each row of one period of the input is not-a-number in an image of its own. Whatever repeats with the factor, as many
+    pairs of rows belong to a period of the input as to one of the output, so counting outputs gives the mean of the inputs.
+
+    Args:
+        network: As for `halo`.
+
+    Returns:
+        A multiple of 1 / factor; None where the whole tile has a part. Of networks that resample by the size of a tile it
+        holds for the sizes that were tried.
+    """
+    reach, factor = _farthest(network), network.factor
+    if reach is None:
+        return None
+    # Resampling takes what it does not need at the border: the first row but one for the first, with weight 0.
+    first, seen = (-(-reach // factor) + 2) * factor, 0
+    with _evaluating(network):
+        for row in range(
+            first, first + factor
+        ):  # one by one, which takes as long as all at once and less memory
+            pixels = _pixels(network, 2 * first + factor, columns=1)
+            pixels[..., row, :] = torch.nan
+            seen += int(_rows(network, pixels).sum())
+    return seen / int(factor)
+
+
+def _farthest(network: Any) -> int | None:
+    """Return how many rows beyond an aligned edge decide what is before it, at most; None where all do."""
+    side = max(16 * network.factor, _SMALLEST)
+    with _evaluating(network):
+        while (reach := _reach(network, side)) is None and side < _LARGEST:
+            side *= 2
+    return reach
+
+
+@contextmanager
+def _evaluating(network: Any) -> Iterator[None]:
+    """Put a network into evaluation mode, and back."""
     was_training = network.training
     network.eval()
     try:
-        while True:
-            reach = _reach(network, side)
-            if reach is not None:
-                found = -(-reach // factor) * factor
-                return found if _repeats(network, found) else None
-            if side >= _LARGEST:
-                return None
-            side *= 2
+        yield
     finally:
         network.train(was_training)
 
@@ -42,9 +86,12 @@ def _reach(network: Any, side: int) -> int | None:
     middle = side // 2 // network.factor * network.factor
     below, above = _pixels(network, side), _pixels(network, side)
     below[..., middle:, :], above[..., :middle, :] = torch.nan, torch.nan
-    seen = [_rows(network, pixels) for pixels in (below, above)]
-    reaches = [int(seen[0][:middle].sum()), int(seen[1][middle:].sum())]
-    return None if seen[0][0] or seen[1][-1] else max(reaches)
+    before = _rows(network, below)[:middle].flip(0)  # by their distance from the edge
+    behind = _rows(network, above)[middle:]
+    if before[-1] or behind[-1]:
+        return None
+    # The farthest, not their number: a dilated convolution passes over rows.
+    return max(int(row) + 1 for seen in (before, behind) for row in [-1, *seen.nonzero()[:, 0]])
 
 
 def _rows(network: Any, pixels: Tensor) -> Tensor:
@@ -67,10 +114,10 @@ def _repeats(network: Any, reach: int) -> bool:
     )
 
 
-def _pixels(network: Any, height: int) -> Tensor:
-    """Return noise of a few columns, one image."""
+def _pixels(network: Any, height: int, columns: int | None = None) -> Tensor:
+    """Return noise, one image of a few columns."""
     noise = torch.Generator().manual_seed(0)
-    shape = (1, len(network.mean), height, 2 * network.factor)
+    shape = (1, len(network.mean), height, columns or 2 * network.factor)
     drawn = torch.randn(shape, generator=noise).to(network.mean.device)
     pixels: Tensor = drawn * network.std[:, None, None] + network.mean[:, None, None]
     return pixels
