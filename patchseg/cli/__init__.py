@@ -25,6 +25,7 @@ VERBS = {
     "check": "Find everything wrong with images and masks.",
     "prepare": "Cut patches out of images and masks.",
     "augment": "Show what a network will see of the patches.",
+    "models": "List the networks, and what each takes and sees.",
     "train": "Train a U-Net on patches.",
     "infer": "Segment whole images by overlapping tiles.",
     "evaluate": "Score masks against the truth.",
