@@ -6,7 +6,10 @@ from functools import partial
 from typing import Any
 
 from patchseg.errors import DataError
+from patchseg.models.enet import ENet
+from patchseg.models.lite_hrnet import lite_hrnet_18, lite_hrnet_s, lite_hrnet_x
 from patchseg.models.network import Network
+from patchseg.models.segnet import SegNet
 from patchseg.models.smp import LibraryNetwork
 from patchseg.models.unet import UNet
 
@@ -14,6 +17,11 @@ __all__ = ["MODELS", "Network", "build", "defaults", "spec_of"]
 
 MODELS: dict[str, Callable[..., Network]] = {
     "unet": UNet,
+    "enet": ENet,
+    "segnet": SegNet,
+    "lite_hrnet_s": lite_hrnet_s,
+    "lite_hrnet_18": lite_hrnet_18,
+    "lite_hrnet_x": lite_hrnet_x,
     "smp/unet": partial(LibraryNetwork, "unet"),
     "smp/unetplusplus": partial(LibraryNetwork, "unetplusplus"),
     "smp/manet": partial(LibraryNetwork, "manet"),

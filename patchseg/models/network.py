@@ -79,8 +79,13 @@ class Network(nn.Module):
         height, width = pixels.shape[-2:]
         # In float32 under autocast too: bfloat16 could not tell 16-bit grey levels apart.
         features = (pixels.float() - self.mean[:, None, None]) / self.std[:, None, None]
-        if height % self.factor or width % self.factor:  # torch copies also where nothing is added
-            features = F.pad(features, (0, -width % self.factor, 0, -height % self.factor))
+        # Of numbers above 0 only, since ONNX rounds quotients towards 0.
+        below, right = (
+            (side + self.factor - 1) // self.factor * self.factor - side for side in (height, width)
+        )
+        # torch copies also where nothing is added; a network that is written down as a graph must pad any image.
+        if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or below or right:
+            features = F.pad(features, (0, right, 0, below))
         decided = self.decide(features)
         if isinstance(decided, Tensor):
             return decided[..., :height, :width]

@@ -8,7 +8,7 @@ from patchseg.section import Section, setting
 from patchseg.values import Duration, loss_terms
 
 Model = Literal[
-    "unet", "smp/unet", "smp/unetplusplus", "smp/manet", "smp/linknet", "smp/fpn", "smp/pspnet", "smp/deeplabv3",
+    "unet", "enet", "segnet", "lite_hrnet_s", "lite_hrnet_18", "lite_hrnet_x", "smp/unet", "smp/unetplusplus", "smp/manet", "smp/linknet", "smp/fpn", "smp/pspnet", "smp/deeplabv3",
     "smp/deeplabv3plus", "smp/pan", "smp/upernet", "smp/segformer", "smp/dpt",
 ]  # fmt: skip
 Norm = Literal["batch", "group", "instance", "none"]
