@@ -7,6 +7,7 @@ Every verb of the command line is a function here: `synth`, `import_annotations`
 `evaluate`, `compare`, `report`, `crossval`, `learning_curve`, `demo`.
 `evaluate`, `report`, `view`, `demo`.
 `evaluate`, `report`, `suggest`, `demo`.
+`export`.
 They take paths and their section of the parameters and return the path of what they wrote:
 
     >>> import patchseg
@@ -40,6 +41,7 @@ _HOME = {
     "evaluate": "patchseg.evaluation.evaluate",
     "compare": "patchseg.evaluation.compare",
     "calibrate": "patchseg.studies.calibrate",
+    "export": "patchseg.export",
     "report": "patchseg.evaluation.report",
     "audit": "patchseg.studies.audit",
     "crossval": "patchseg.studies.crossval",
@@ -56,6 +58,7 @@ _HOME = {
     "TrainParameters": "patchseg.parameters",
     "InferParameters": "patchseg.parameters",
     "EvaluateParameters": "patchseg.parameters",
+    "ExportParameters": "patchseg.parameters",
     "CalibrateParameters": "patchseg.parameters",
     "CrossvalParameters": "patchseg.parameters",
     "LearningCurveParameters": "patchseg.parameters",
@@ -73,6 +76,7 @@ __all__ = [
     "CrossvalParameters",
     "DataParameters",
     "EvaluateParameters",
+    "ExportParameters",
     "InferParameters",
     "LearningCurveParameters",
     "ModelParameters",
@@ -93,6 +97,7 @@ __all__ = [
     "demo",
     "engine_of",
     "evaluate",
+    "export",
     "import_annotations",
     "infer",
     "learning_curve",
@@ -113,6 +118,7 @@ if TYPE_CHECKING:
     from patchseg.evaluation.compare import compare
     from patchseg.evaluation.evaluate import evaluate
     from patchseg.evaluation.report import report
+    from patchseg.export import export
     from patchseg.inference.infer import infer
     from patchseg.inference.predict import engine_of, predict, predict_rows
     from patchseg.loading import load
@@ -123,6 +129,7 @@ if TYPE_CHECKING:
         CrossvalParameters,
         DataParameters,
         EvaluateParameters,
+        ExportParameters,
         InferParameters,
         LearningCurveParameters,
         ModelParameters,

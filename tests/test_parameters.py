@@ -102,7 +102,7 @@ def test_sections_come_in_the_order_of_the_work():
     names = [section.section for section in Parameters().sections()]
     assert names == [
         "data", "prepare", "model", "augment", "train", "infer", "evaluate",
-        "calibrate", "crossval", "learning_curve", "suggest", "audit", "synth",
+        "calibrate", "crossval", "learning_curve", "suggest", "audit", "export", "synth",
     ]  # fmt: skip
 
 

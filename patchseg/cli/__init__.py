@@ -35,6 +35,7 @@ VERBS = {
     "learning-curve": "Tell what more labelled images would bring.",
     "suggest": "Rank what to annotate next.",
     "audit": "Find likely errors in the given masks.",
+    "export": "Write a model for other programs.",
     "report": "Write scores and training as one HTML page.",
     "view": "Look at an image and its mask of any size.",
     "parameters": "Show the effective parameters.",

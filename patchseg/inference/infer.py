@@ -1,6 +1,5 @@
 """The verb `infer`: images of any size -> masks, row band by row band."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from patchseg.inference.segment import Segmenter
 from patchseg.inference.shares import Share
 from patchseg.inference.stage import finished, remove
 from patchseg.labels.region import Regions
+from patchseg.models.checkpoint import digest
 from patchseg.models.ensemble import members
 from patchseg.parameters import DataParameters, InferParameters, effective
 from patchseg.patches.pairs import RECORD
@@ -265,7 +265,7 @@ def _record(
         record["infer.ignored"] = {"value": model.classes.originals().ignored, "source": "plan"}
     read = {key: model.parameters.get(key) for key in ("data.pages", "data.channels", GROUP)}
     record |= {key: entry for key, entry in read.items() if entry and entry["value"] is not None}
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    digests = [digest(file) for file in files]
     for name, value in {
         "device": devices.describe(device), "threads": threads,
         "precision": devices.resolve_precision(parameters.precision, device), "tile_batch": engine.batch,

@@ -1,9 +1,15 @@
-"""Checkpoints: plain tensors and plain Python values that rebuild their own model; nothing in them runs."""
+"""Checkpoints: plain tensors and plain Python values that rebuild their own model; nothing in them runs.
 
+What `export` writes is read as one, too, by its suffix: `tensors` and `session`.
+"""
+
+import hashlib
 import io
 import math
 import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +24,7 @@ from patchseg.labels.classes import Classes
 from patchseg.models import Network, build
 
 FORMAT = 1
+CURE = "expected a checkpoint of patchseg, such as checkpoints/NAME/best.pt"
 
 
 @dataclass
@@ -53,16 +60,26 @@ class Checkpoint:
     calibration: dict[str, Any] | None = None
 
     def save(self, path: Path) -> None:
-        """Write it to a temporary name, sync and rename."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        content = fields | {
-            "classes": self.classes.to_json(), "reading": self.classes.reading.to_json(), "patchseg_format": FORMAT
-        }  # fmt: skip
+        """Write it to a temporary name, sync and rename; as safetensors where that is the suffix."""
+        if path.suffix == ".safetensors":
+            from patchseg.models.tensors import write
+
+            write(self, path)
+            return
+        content = self.facts() | {"weights": self.weights, "training": self.training}
         with whole(path) as part:
             # Through memory, because torch hides what the disk says when it is full.
             buffer = io.BytesIO()
             torch.save(content, buffer)
             part.write_bytes(buffer.getbuffer())
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that it is, but for weights and training state, as plain Python values."""
+        fields = {name: getattr(self, name) for name in Checkpoint.__dataclass_fields__}
+        del fields["weights"], fields["training"]
+        return fields | {
+            "classes": self.classes.to_json(), "reading": self.classes.reading.to_json(), "patchseg_format": FORMAT
+        }  # fmt: skip
 
     def network(self) -> Network:
         """Return the model with its weights, in evaluation mode, on the CPU."""
@@ -73,45 +90,84 @@ class Checkpoint:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint without running anything in it.
+    """Read a checkpoint, or what `export` has made of one, without running anything in it.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: There is no such file, or a package that reads it is not installed.
         DataError: It is damaged, of another kind, of a newer format, or holds code.
     """
-    cure = "expected a checkpoint of patchseg, such as checkpoints/NAME/best.pt"
     if not path.is_file():
-        raise UsageError(f"{path}: is no file; {cure}")
+        raise UsageError(f"{path}: is no file; {CURE}")
+    if path.suffix == ".safetensors":
+        from patchseg.models import tensors
+
+        return tensors.read(path)
+    if path.suffix == ".onnx":
+        from patchseg.models import session
+
+        return session.read(path)
     try:
         _require_whole(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise DataError(f"{path}: holds objects that could run code, so it is not read; {cure}") from None
+        raise DataError(f"{path}: holds objects that could run code, so it is not read; {CURE}") from None
     except Exception as error:  # noqa: BLE001 - what was made up to look like a checkpoint fails in any line of torch
-        raise DataError(f"{path}: is damaged or no checkpoint ({_first(error)}); {cure}") from None
-    number = content.get("patchseg_format") if isinstance(content, dict) else None
-    if not isinstance(number, int):
-        raise DataError(f"{path}: is a file of torch, but of something else; {cure}")
-    if number > FORMAT:
+        raise DataError(f"{path}: is damaged or no checkpoint ({first_line(error)}); {CURE}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("patchseg_format"), int):
+        raise DataError(f"{path}: is a file of torch, but of something else; {CURE}")
+    return weighed(rebuilt(content, path), path)
+
+
+def rebuilt(content: dict[str, Any], path: Path) -> Checkpoint:
+    """Return the checkpoint of what a file holds: `facts`, weights and training state.
+
+    Args:
+        content: With a number for `patchseg_format`.
+        path: For errors.
+
+    Raises:
+        DataError: It is incomplete, of a newer format, or classes, channels and calibration do not fit its network.
+    """
+    if content["patchseg_format"] > FORMAT:
         raise DataError(
-            f"{path}: has format {number}, this patchseg reads up to {FORMAT}; install a newer patchseg"
+            f"{path}: has format {content['patchseg_format']}, this patchseg reads up to {FORMAT}; install a newer patchseg"
         )
     try:
         # As those that were written before they were kept.
-        content.setdefault("mapping", [])
-        content.setdefault("calibration", None)
+        content = {"mapping": [], "calibration": None} | content
         fields = {name: content[name] for name in Checkpoint.__dataclass_fields__}
         classes = Classes.from_json(fields["classes"], content.get("reading"))
         checkpoint = Checkpoint(**fields | {"classes": classes})
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: is incomplete ({error}); {cure}") from None
-    try:
+        raise DataError(f"{path}: is incomplete ({error}); {CURE}") from None
+    with _described(path):
         _require_fitting(checkpoint)
-    except (DataError, UsageError) as error:  # the latter where its network's package is not installed
-        raise type(error)(f"{path}: {error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise DataError(f"{path}: describes no network ({_first(error)}); {cure}") from None
     return checkpoint
+
+
+def weighed(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """Return a checkpoint whose weights are those of its network.
+
+    Raises:
+        DataError: They are not, or no network has this name.
+    """
+    with _described(path):
+        # On the meta device it would take no memory, but torch seconds to import what for.
+        with devices.seeded(0):
+            expected = build(checkpoint.model).state_dict()
+        found = {name: weight.shape for name, weight in checkpoint.weights.items()}
+        _refuse(
+            [name for name, weight in expected.items() if found.pop(name, None) != weight.shape] + [*found]
+        )
+    return checkpoint
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint's bytes, of safetensors also of the JSON beside it."""
+    found = hashlib.sha256(path.read_bytes())
+    if path.suffix == ".safetensors":
+        found.update(path.with_suffix(".json").read_bytes())
+    return found.hexdigest()
 
 
 def _require_whole(path: Path) -> None:
@@ -122,32 +178,38 @@ def _require_whole(path: Path) -> None:
         raise zipfile.BadZipFile(f"{damaged} has changed since it was written")
 
 
-def _require_fitting(checkpoint: Checkpoint) -> None:
-    """Raise an error unless network, weights, classes and channels are of one kind.
+@contextmanager
+def _described(path: Path) -> Iterator[None]:
+    """Turn what fails where a checkpoint describes no network into a sentence."""
+    try:
+        yield
+    except (DataError, UsageError) as error:  # the latter where its network's package is not installed
+        raise type(error)(f"{path}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise DataError(f"{path}: describes no network ({first_line(error)}); {CURE}") from None
 
-    Raises:
-        DataError: They are not, or no network has this name.
-    """
+
+def _require_fitting(checkpoint: Checkpoint) -> None:
+    """Raise a `DataError` unless classes, channels and calibration are of the kind of the network."""
     np.dtype(checkpoint.dtype)
-    with devices.seeded(
-        0
-    ):  # on the meta device it would take no memory, but torch seconds to import what for
-        expected = build(checkpoint.model).state_dict()
-    found = {name: weight.shape for name, weight in checkpoint.weights.items()}
-    wrong = [name for name, weight in expected.items() if found.pop(name, None) != weight.shape] + [*found]
     sizes = {
         "classes": len(checkpoint.classes),
         "channels": len([channel["name"] for channel in checkpoint.channels]),
     }
-    wrong += [name for name, size in sizes.items() if checkpoint.model[name] != size]
+    wrong = [name for name, size in sizes.items() if checkpoint.model[name] != size]
     if checkpoint.calibration is not None:
         thresholds = checkpoint.calibration["thresholds"] or [1.0] * sizes["classes"]
         numbers = [checkpoint.calibration["temperature"], *thresholds]
         fits = len(thresholds) == sizes["classes"] and all(0 < number < math.inf for number in numbers)
         wrong += [] if fits else ["calibration"]
+    _refuse(wrong)
+
+
+def _refuse(wrong: list[str]) -> None:
     if wrong:
         raise DataError(f"its parts do not fit its network ({wrong[0]}); train it again")
 
 
-def _first(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, 120 characters at most."""
     return (str(error).splitlines() or [type(error).__name__])[0][:120]

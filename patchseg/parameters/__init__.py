@@ -15,6 +15,7 @@ from patchseg.parameters.data import (
     PrepareParameters,
     SynthParameters,
 )
+from patchseg.parameters.export import ExportFormat, ExportParameters, Result
 from patchseg.parameters.learning import (
     AugmentParameters,
     Device,
@@ -51,9 +52,9 @@ from patchseg.section import Section
 
 __all__ = [
     "AuditParameters", "AugmentParameters", "Blend", "CalibrateParameters", "Class", "ClassParameters",
-    "CrossvalParameters", "DataParameters", "Device", "EvaluateParameters", "Flips", "Format", "InferParameters",
+    "CrossvalParameters", "DataParameters", "Device", "EvaluateParameters", "ExportFormat", "ExportParameters", "Flips", "Format", "InferParameters",
     "Keep", "LearningCurveParameters", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer",
-    "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Schedule", "Strength", "SuggestParameters",
+    "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Result", "Schedule", "Strength", "SuggestParameters",
     "Symmetries", "SynthParameters", "TrainParameters", "Upsampling", "Window", "effective",
 ]  # fmt: skip
 
@@ -73,6 +74,7 @@ class Parameters(Section):
     learning_curve: LearningCurveParameters = LearningCurveParameters()
     suggest: SuggestParameters = SuggestParameters()
     audit: AuditParameters = AuditParameters()
+    export: ExportParameters = ExportParameters()
     synth: SynthParameters = SynthParameters()
 
     def sections(self) -> list[Section]:

@@ -243,6 +243,10 @@ class Learner:
             DataError: The checkpoint is of another network.
         """
         other = load(path)
+        if not other.weights:
+            raise DataError(
+                f"{path}: can predict, but not go on learning; give the checkpoint that it was exported from"
+            )
         known = defaults(other.model["name"])  # old ones do not say all
         model = {"name": other.model["name"]} | known | other.model
         wrong = [f"{name} {value}" for name, value in model.items() if self.spec.get(name) != value]

@@ -21,6 +21,7 @@ SECTIONS = {
     "crossval": ["crossval"],
     "learning-curve": ["learning_curve"],
     "suggest": ["suggest"],
+    "export": ["export"],
 }
 
 
@@ -48,7 +49,7 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
     listed = [line.split()[0] for line in lines[start + 1 :] if line.strip()]
     assert listed == [
         "demo", "synth", "import", "check", "prepare", "augment", "models", "train", "infer", "evaluate", "compare",
-        "calibrate", "crossval", "learning-curve", "suggest", "audit", "report", "view", "parameters",
+        "calibrate", "crossval", "learning-curve", "suggest", "audit", "export", "report", "view", "parameters",
     ]  # fmt: skip
 
 
@@ -120,6 +121,8 @@ def test_the_state_of_a_switch_is_told_as_yes_or_no(run):
         ("report", "-o", "--output"),
         ("suggest", "-m", "--checkpoint"),
         ("suggest", "-o", "--output"),
+        ("export", "-m", "--checkpoint"),
+        ("export", "-o", "--output"),
     ],
 )
 def test_frequent_flags_have_a_letter(verb, short, flag, run):

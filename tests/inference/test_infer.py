@@ -346,7 +346,7 @@ def test_it_says_first_what_it_takes_and_counts_the_rows_of_each_image(work, ima
     work("in", progress=told)
     (line,) = told.lines
     assert re.fullmatch(
-        r"3 images on CPU, 1 thread; at most \d+ MB \(process \d+ MB, (network .+, )?sums less than 1 MB, "
+        r"3 images on CPU, 1 thread; at most [\d.]+ [MG]B \(process [\d.]+ [MG]B, (network .+, )?sums less than 1 MB, "
         r"finished rows less than 1 MB, source less than 1 MB, decoding less than 1 MB, writing less than 1 MB, "
         r"gaps less than 1 MB\)",
         line,
