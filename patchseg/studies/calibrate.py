@@ -117,6 +117,10 @@ def fitted(pixels: Pixels, *, images: int, thresholds: bool) -> dict[str, Any]:
 
 def _require_free(files: list[Path], loaded: list[Checkpoint], *, overwrite: bool) -> None:
     for file, model in zip(files, loaded, strict=True):
+        if not model.weights:
+            raise UsageError(
+                f"{file}: an ONNX file is not changed; calibrate its checkpoint, and export that again"
+            )
         if model.calibration and not overwrite:
             raise UsageError(
                 f"{file}: is calibrated already (temperature {model.calibration['temperature']:.3g}); give --overwrite to do "

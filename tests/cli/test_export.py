@@ -37,3 +37,11 @@ def test_mistakes_are_a_sentence(run, folder):
     ended = run("infer", "images", "-m", "model.onnx", "-o", "out")
     assert (ended.code, ended.error.startswith("model.onnx: is damaged or no ONNX file (")) == (3, True)
     assert len(ended.error.splitlines()) == 1
+
+
+def test_a_graph_is_not_calibrated(run, folder):
+    assert run("export", "-m", "best.pt", "-o", "model.onnx").code == 0
+    ended = run("calibrate", "model.onnx", "--threads", 1)
+    assert (ended.code, ended.error) == (
+        2, "model.onnx: an ONNX file is not changed; calibrate its checkpoint, and export that again",
+    )  # fmt: skip
