@@ -13,7 +13,7 @@ from patchseg.models.reach import halo
 class Network(nn.Module):
     """A network from raw pixels to logits, for images of any size.
 
-    Subclasses set `factor` and implement `decide`.
+    Subclasses set `factor` and implement `decide`; their encoder, if they have one, is called `encoder`.
 
     Args:
         channels: C, of the image.
@@ -40,11 +40,6 @@ class Network(nn.Module):
             (N, K, H, W). In training also a list: these, then coarser ones, the l-th (N, K, H / 2**l, W / 2**l).
         """
         raise NotImplementedError
-
-    @property
-    def encoder(self) -> nn.Module | None:
-        """The part that may be pretrained, held still and learn at a rate of its own; None where there is none."""
-        return None
 
     @cached_property
     def halo(self) -> int | None:
@@ -93,6 +88,11 @@ class Network(nn.Module):
             logits[..., : -(-height // 2**level), : -(-width // 2**level)]
             for level, logits in enumerate(decided)
         ]
+
+
+def encoder_of(network: nn.Module) -> nn.Module | None:
+    """Return the part that may be pretrained, held still and learn at a rate of its own; None where there is none."""
+    return getattr(network, "encoder", None)
 
 
 def initialize(module: nn.Module) -> None:

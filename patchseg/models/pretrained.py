@@ -17,7 +17,7 @@ from torch import Tensor
 
 from patchseg import device as devices
 from patchseg.errors import DataError, UsageError
-from patchseg.models.network import Network
+from patchseg.models.network import Network, encoder_of
 from patchseg.models.smp import download, statistics_of
 from patchseg.progress import counted
 
@@ -81,21 +81,22 @@ def pretrain(
         UsageError: There is no such file, or nothing can be downloaded.
         DataError: The file holds no weights, or those of another encoder.
     """
-    assert network.encoder is not None
+    encoder = encoder_of(network)
+    assert encoder is not None
     name = str(spec.get("encoder", spec["name"]))
     if weights is not None:
         known, origin = read_weights(weights), f"{weights.name}, sha256 {_sha256(weights)}"
     else:
         with devices.seeded(0):  # a model is drawn before its weights come
             known, origin = download(name)
-    fit = fitted(network.encoder.state_dict(), known, channels=len(channels))
+    fit = fitted(encoder.state_dict(), known, channels=len(channels))
     if len(fit.found) < len(fit.missing):
         raise DataError(
             f"{weights or origin}: holds the weights of another network than the encoder {name}, since only {len(fit.found)} of "
             f"its {len(fit.found) + len(fit.missing)} tensors are there (not {_some(fit.missing)}, but {_some(fit.unexpected)}); "
             "give the file of this encoder, or choose --encoder by the file"
         )
-    network.encoder.load_state_dict(fit.found, strict=False)
+    encoder.load_state_dict(fit.found, strict=False)
     scaled = "pixels scaled as the training set's"
     if dtype == "uint8" and tuple(channels) == _RGB:
         mean, std = statistics_of(name)

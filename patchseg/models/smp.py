@@ -53,7 +53,7 @@ class LibraryNetwork(Network):
         self.model, self.factor, self._least = _built(architecture, encoder, channels, classes)
 
     @property
-    def encoder(self) -> nn.Module | None:
+    def encoder(self) -> nn.Module:
         """What sees the image, and may be pretrained."""
         return self.model.get_submodule("encoder")
 

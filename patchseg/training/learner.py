@@ -13,6 +13,7 @@ from patchseg.inference.predictor import Predictor, most_probable
 from patchseg.models import Network, build, defaults, spec_of
 from patchseg.models.checkpoint import load
 from patchseg.models.folding import folded
+from patchseg.models.network import encoder_of
 from patchseg.parameters import ModelParameters, Precision, TrainParameters
 from patchseg.patches.store import PatchFile
 from patchseg.training.average import Average
@@ -142,7 +143,7 @@ class Learner:
 
     def _freeze(self, still: bool) -> None:
         """Let the encoder learn, or hold it still, its running statistics too."""
-        encoder = self.network.encoder
+        encoder = encoder_of(self.network)
         if encoder is None or still == self._frozen:
             return
         encoder.train(not still)
@@ -153,8 +154,9 @@ class Learner:
 
     def _forget_encoder(self) -> None:
         """Drop what gradients the encoder has, so that neither clipping nor the optimizer looks at it."""
-        assert self.network.encoder is not None
-        for weight in self.network.encoder.parameters():
+        encoder = encoder_of(self.network)
+        assert encoder is not None
+        for weight in encoder.parameters():
             weight.grad = None
 
     def _look(self, logits: Tensor, masks: Tensor) -> None:

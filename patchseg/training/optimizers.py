@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from patchseg.models.network import encoder_of
 from patchseg.parameters import TrainParameters
 
 Groups = list[dict[str, Any]]  # of weights, each with its decay
@@ -31,12 +32,12 @@ def set_rate(optimizer: optim.Optimizer, rate: float) -> None:
 def groups_of(network: nn.Module, weight_decay: float, encoder_rate: float = 1.0) -> Groups:
     """Return the weights that decay and those that do not: norms and biases, which have one dimension at most.
 
-    Those of an encoder (`Network.encoder`) follow in groups of their own, with the factor of their rate.
+    Those of an encoder (`encoder_of`) follow in groups of their own, with the factor of their rate.
 
     >>> [(len(group["params"]), group["weight_decay"]) for group in groups_of(nn.Linear(3, 2), 0.1)]
     [(1, 0.1), (1, 0.0)]
     """
-    encoder: nn.Module | None = getattr(network, "encoder", None)
+    encoder = encoder_of(network)
     theirs = list(encoder.parameters()) if encoder is not None else []
     known = {id(weight) for weight in theirs}
     groups = _by_decay([weight for weight in network.parameters() if id(weight) not in known], weight_decay)

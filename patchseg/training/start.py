@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from patchseg import device as devices
 from patchseg.errors import UsageError
 from patchseg.models import Network, defaults
+from patchseg.models.network import encoder_of
 from patchseg.models.pretrained import pretrain
 from patchseg.parameters import ModelParameters, TrainParameters
 from patchseg.patches.store import PatchFile
@@ -52,7 +53,7 @@ def require_encoder(network: Network, model: ModelParameters, train: TrainParame
     Raises:
         UsageError: It has none.
     """
-    if network.encoder is not None:
+    if encoder_of(network) is not None:
         return
     for key in _OF_ENCODERS:
         section, name = key.split(".")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from patchseg import loading
-from patchseg.models import MODELS, build, spec_of
+from patchseg.models import build, spec_of
 from patchseg.parameters import Parameters
 from patchseg.synth import SynthParameters, synth
 
@@ -30,12 +30,6 @@ def values(name):
         for key, value in keys.items()
         if not key.startswith("//")
     }
-
-
-def known(name):
-    """Skip a preset whose network is not there yet."""
-    if values(name)["model.name"] not in MODELS:
-        pytest.skip(f"no network {values(name)['model.name']} here")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +83,6 @@ def test_every_figure_has_its_source_beside_it(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_is_printed_is_a_file_of_parameters(name, run, here):
-    known(name)
     (here / "preset.json").write_text(run("parameters", "--preset", name).out, encoding="utf-8")
     loaded = loading.load(here / "preset.json")
     for key, value in values(name).items():
@@ -196,7 +189,6 @@ def test_a_network_is_as_wide_as_its_source_says(name, narrowest, widest):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_trains(name, run, here, patches):
-    known(name)
     (here / "preset.json").write_text(run("parameters", "--preset", name).out, encoding="utf-8")
     small = SMALL if values(name)["model.name"] == "unet" else []
     untrained = ["--no-pretrained"] if "model.pretrained" in values(name) else []
