@@ -44,7 +44,7 @@ def command(
 
     Of one NETWORK all settings are told, too. What is left to a plan by the patches has the network's own default here.
     GFLOPs are those of an image of 512 x 512, a multiply-add counted as 2 operations. The receptive field (field) is the
-    mean number of rows of the input that decide a row of the output; "all" is the whole tile, or more than 512 rows to one
+    mean number of rows of the input that decide a row of the output; "all" is the whole tile, or hundreds of rows to each
     side. Exact blending (patchseg infer --blend exact) gives what the whole image in one pass gives.
 
     \b

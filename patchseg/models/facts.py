@@ -61,7 +61,8 @@ def facts_of(spec: Mapping[str, Any]) -> Facts:
     """
     with devices.seeded(0):
         network = build(spec).eval()
-    seen, exact = receptive_field(network), network.halo is not None
+    seen = receptive_field(network)
+    exact = seen is not None and network.halo is not None
     encoder = spec.get("encoder")
     return Facts(
         dict(spec), parameters_of(network), gflops(network, spec["channels"]), seen, exact,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 _SMALLEST = 64  # rows: in a small image a dilated convolution would reach nothing but padding
+_TRIED = 16
 _LARGEST = 2048  # pixels; what sees farther than about half of it is taken to see all
 
 
@@ -38,36 +39,34 @@ def receptive_field(network: Any) -> float | None:
 
     Each row of one period of the input is not-a-number in an image of its own. Whatever repeats with the factor, as many
     pairs of rows belong to a period of the input as to one of the output, so counting outputs gives the mean of the inputs.
+    Where the factor is beyond 16, 16 rows stand for all, spread over the period and over what divides it.
 
     Args:
         network: As for `halo`.
 
     Returns:
-        A multiple of 1 / factor; None where the whole tile has a part. Of networks that resample by the size of a tile it
-        holds for the sizes that were tried.
+        The mean; None where the whole tile has a part. Of networks that resample by the size of a tile it holds for the
+        sizes that were tried.
     """
     reach, factor = _farthest(network), network.factor
     if reach is None:
         return None
     # Resampling takes what it does not need at the border: the first row but one for the first, with weight 0.
-    first, seen = (-(-reach // factor) + 2) * factor, 0
+    first, step = (-(-reach // factor) + 2) * factor, -(-factor // _TRIED)
+    seen = []
     with _evaluating(network):
-        for row in range(
-            first, first + factor
-        ):  # one by one, which takes as long as all at once and less memory
+        for row in range(0, factor, step):  # one by one takes as long as all at once, and less memory
             pixels = _pixels(network, 2 * first + factor, columns=1)
-            pixels[..., row, :] = torch.nan
-            seen += int(_rows(network, pixels).sum())
-    return seen / int(factor)
+            pixels[..., first + row + row // step % step, :] = torch.nan
+            seen.append(int(_rows(network, pixels).sum()))
+    return sum(seen) / len(seen)
 
 
 def _farthest(network: Any) -> int | None:
     """Return how many rows beyond an aligned edge decide what is before it, at most; None where all do."""
-    side = max(16 * network.factor, _SMALLEST)
     with _evaluating(network):
-        while (reach := _reach(network, side)) is None and side < _LARGEST:
-            side *= 2
-    return reach
+        reach = _reach(network, max(16 * network.factor, _SMALLEST))
+        return reach if reach is not None else _reach(network, max(16 * network.factor, _LARGEST))
 
 
 @contextmanager
@@ -84,11 +83,13 @@ def _evaluating(network: Any) -> Iterator[None]:
 def _reach(network: Any, side: int) -> int | None:
     """Return how many rows before an aligned edge, and behind one, see across it: the larger; None if all do."""
     middle = side // 2 // network.factor * network.factor
-    below, above = _pixels(network, side), _pixels(network, side)
+    below, above = _pixels(network, side, columns=1), _pixels(network, side, columns=1)
     below[..., middle:, :], above[..., :middle, :] = torch.nan, torch.nan
     before = _rows(network, below)[:middle].flip(0)  # by their distance from the edge
+    if before[-1]:
+        return None
     behind = _rows(network, above)[middle:]
-    if before[-1] or behind[-1]:
+    if behind[-1]:
         return None
     # The farthest, not their number: a dilated convolution passes over rows.
     return max(int(row) + 1 for seen in (before, behind) for row in [-1, *seen.nonzero()[:, 0]])

@@ -58,7 +58,7 @@ def test_nor_has_what_resamples_by_the_size_of_a_tile():
     assert Tried(centres, factor=4).halo == 4
 
 
-@pytest.mark.parametrize("levels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("levels", [1, 2, 3, 4, 5, 6])
 def test_the_receptive_field_of_a_unet_as_tried_is_that_of_its_formula(levels):
     assert reach.receptive_field(UNet(channels=2, classes=2, width=2, levels=levels)) == receptive_field(
         levels
