@@ -25,6 +25,7 @@ part step python benchmarks/training.py
 part infer python benchmarks/inference.py --devices cuda --tile 256
 part infer_large python benchmarks/inference.py --devices cuda --tile 256 --sizes 4096 16384 --contenders \
   patchseg-gaussian patchseg-flat patchseg-exact monai-gaussian
+part models python benchmarks/models.py "$data" "$out/models" --device cuda --steps 0 --seconds 3
 part infer_memory python benchmarks/inference.py --devices cuda --tile 256 --memory --sizes 1024 4096 16384 --contenders \
   patchseg-gaussian patchseg-exact monai-gaussian
 
