@@ -110,3 +110,14 @@ def test_every_choice_has_a_reason_and_fills_its_field():
     assert {model.source("width"), train.source("rate"), augment.source("strength")} == {"plan"}
     assert plan(SMALL, model, train, augment) == []
     assert train.epochs == 100
+
+
+def test_a_network_of_a_library_has_no_width_levels_or_norm_to_plan():
+    chosen = values(model=ModelParameters(name="smp/unet"), epochs=10)
+    assert not {"model.width", "model.levels", "model.norm", "train.encoder_rate"} & set(chosen)
+    assert chosen["train.rate"] == 0.001
+
+
+@pytest.mark.parametrize("given", [{"pretrained": True}, {"encoder_weights": "a.pth"}])
+def test_a_pretrained_encoder_learns_at_a_tenth_of_the_rate(given):
+    assert values(model=ModelParameters(name="smp/unet", **given))["train.encoder_rate"] == 0.1
