@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from patchseg import device as devices
 from patchseg.errors import UsageError, did_you_mean
 from patchseg.models import build
-from patchseg.models.reach import receptive_field
+from patchseg.models.reach import sight
 
 SIDE = 512  # rows and columns of the image by which work is counted
 _TIMM = "tu-"  # before the name of an encoder that segmentation-models-pytorch takes from timm
@@ -61,11 +61,10 @@ def facts_of(spec: Mapping[str, Any]) -> Facts:
     """
     with devices.seeded(0):
         network = build(spec).eval()
-    seen = receptive_field(network)
-    exact = seen is not None and network.halo is not None
+    seen, halo = sight(network)
     encoder = spec.get("encoder")
     return Facts(
-        dict(spec), parameters_of(network), gflops(network, spec["channels"]), seen, exact,
+        dict(spec), parameters_of(network), gflops(network, spec["channels"]), seen, halo is not None,
         () if encoder is None else weights_of(encoder),
     )  # fmt: skip
 

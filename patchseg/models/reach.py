@@ -16,7 +16,7 @@ _LARGEST = 2048  # pixels; what sees farther than about half of it is taken to s
 def halo(network: Any) -> int | None:
     """Return how many pixels beyond a zone decide its output, where its edges are multiples of the network's factor.
 
-    Half of an image is not-a-number; so are then all outputs in which that half has a part. That tiles which end at the halo
+    Rows of one period of the factor are not-a-number; so are then all outputs in which they have a part. That tiles which end at the halo
     give what the whole image gives is tried, too: networks that resample by the size of a tile see as far, but differ.
 
     Args:
@@ -25,15 +25,15 @@ def halo(network: Any) -> int | None:
     Returns:
         A multiple of the factor; None where the whole tile has a part, or tiles differ.
     """
+    return _halo(network, _farthest(network))
+
+
+def sight(network: Any) -> tuple[float | None, int | None]:
+    """Return the `receptive_field` and the `halo`, in less time than one after the other."""
     reach = _farthest(network)
-    if reach is None:
-        return None
-    found = -(-reach // network.factor) * network.factor
-    with _evaluating(network):
-        return found if _repeats(network, found) else None
+    return _field(network, reach), _halo(network, reach)
 
 
-@torch.no_grad()
 def receptive_field(network: Any) -> float | None:
     """Return how many rows of the input have a part in a row of the output, on average over the grid of the factor.
 
@@ -48,9 +48,23 @@ def receptive_field(network: Any) -> float | None:
         The mean; None where the whole tile has a part. Of networks that resample by the size of a tile it holds for the
         sizes that were tried.
     """
-    reach, factor = _farthest(network), network.factor
+    return _field(network, _farthest(network))
+
+
+@torch.no_grad()
+def _halo(network: Any, reach: int | None) -> int | None:
     if reach is None:
         return None
+    found = -(-reach // network.factor) * network.factor
+    with _evaluating(network):
+        return found if _repeats(network, found) else None
+
+
+@torch.no_grad()
+def _field(network: Any, reach: int | None) -> float | None:
+    if reach is None:
+        return None
+    factor = network.factor
     # Resampling takes what it does not need at the border: the first row but one for the first, with weight 0.
     first, step = (-(-reach // factor) + 2) * factor, -(-factor // _TRIED)
     seen = []
@@ -62,6 +76,7 @@ def receptive_field(network: Any) -> float | None:
     return sum(seen) / len(seen)
 
 
+@torch.no_grad()
 def _farthest(network: Any) -> int | None:
     """Return how many rows beyond an aligned edge decide what is before it, at most; None where all do."""
     with _evaluating(network):
@@ -81,18 +96,16 @@ def _evaluating(network: Any) -> Iterator[None]:
 
 
 def _reach(network: Any, side: int) -> int | None:
-    """Return how many rows before an aligned edge, and behind one, see across it: the larger; None if all do."""
-    middle = side // 2 // network.factor * network.factor
-    below, above = _pixels(network, side, columns=1), _pixels(network, side, columns=1)
-    below[..., middle:, :], above[..., :middle, :] = torch.nan, torch.nan
-    before = _rows(network, below)[:middle].flip(0)  # by their distance from the edge
-    if before[-1]:
-        return None
-    behind = _rows(network, above)[middle:]
-    if behind[-1]:
+    """Return how many rows before one period of the input, and behind it, see into it: the larger; None if all may."""
+    start = side // 2 // network.factor * network.factor
+    pixels = _pixels(network, side, columns=1)
+    pixels[..., start : start + network.factor, :] = torch.nan
+    seen = _rows(network, pixels)
+    if seen[0] or seen[-1]:
         return None
     # The farthest, not their number: a dilated convolution passes over rows.
-    return max(int(row) + 1 for seen in (before, behind) for row in [-1, *seen.nonzero()[:, 0]])
+    rows: list[int] = [start, *seen.nonzero()[:, 0].tolist()]
+    return int(max(start - min(rows), max(rows) + 1 - start - network.factor))
 
 
 def _rows(network: Any, pixels: Tensor) -> Tensor:
