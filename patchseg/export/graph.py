@@ -48,7 +48,15 @@ def graph_of(checkpoint: Checkpoint, result: Result) -> tuple[bytes, float]:
     for key, value in facts_of(checkpoint, network, result).items():
         model.metadata_props.add(key=PREFIX + key, value=json.dumps(as_json(value)))
     graph = sealed(model.SerializeToString())
-    found = difference(_Raw(network, result), OnnxNetwork(graph), network)
+    try:
+        found = difference(_Raw(network, result), OnnxNetwork(graph), network)
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise PatchsegError(
+            f"the network {checkpoint.model['name']} as ONNX does not run at all sizes ({first_line(error)}), so nothing is "
+            "written; export it as safetensors"
+        ) from error
     if not found <= TOLERANCE:  # NaN is none
         raise PatchsegError(
             f"the network {checkpoint.model['name']} gives something else as ONNX, by {found:.2g} of its largest number "
@@ -84,7 +92,7 @@ def difference(network: nn.Module, other: nn.Module, like: Network) -> float:
     """
     side, draw = max(64, 4 * like.factor), torch.Generator().manual_seed(0)
     found = []
-    for shape in ((1, side, side), (2, side + 1, side // 2 + 3), (3, side // 2, side + like.factor)):
+    for shape in ((1, side, side), (2, side + 1, side + 3), (3, side + 2 * like.factor, side)):
         noise = torch.randn(shape[0], len(like.mean), *shape[1:], generator=draw)
         pixels = noise * like.std[:, None, None] + like.mean[:, None, None]
         expected = network(pixels)
@@ -96,7 +104,7 @@ def _exported(network: Network, name: str, result: Result) -> Any:
     """Return the ModelProto of a network."""
     _require_packages()
     # Neither side a multiple of what networks pad to, and none of the sizes 1, which would be taken for constant.
-    example = torch.zeros(2, len(network.mean), 2 * network.factor + 33, 2 * network.factor + 35)
+    example = torch.zeros(2, len(network.mean), 4 * network.factor + 33, 4 * network.factor + 35)
     open_sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     try:
         with warnings.catch_warnings():

@@ -134,5 +134,5 @@ def _session(graph: bytes, threads: int) -> Any:
             "the package that runs it is not installed; `pip install 'patchseg[onnx]'`"
         ) from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
