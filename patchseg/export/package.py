@@ -28,12 +28,24 @@ from patchseg.models.session import INPUT, OnnxNetwork
 from patchseg.parameters import ExportParameters, Result
 
 FORMAT = "0.5.4"
-# What is to be cited with a network: text, DOI.
+# What is to be cited with networks whose names begin so: text, DOI.
 PAPERS = {
     "unet": (
         "Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation. MICCAI 2015",
         "10.1007/978-3-319-24574-4_28",
-    )
+    ),
+    "enet": (
+        "Paszke, Chaurasia, Kim, Culurciello: ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation. 2016",
+        "10.48550/arXiv.1606.02147",
+    ),
+    "segnet": (
+        "Badrinarayanan, Kendall, Cipolla: SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation. 2017",
+        "10.48550/arXiv.1511.00561",
+    ),
+    "lite_hrnet": (
+        "Yu, Xiao, Gao, Yuan, Zhang, Sang, Wang: Lite-HRNet: A Lightweight High-Resolution Network. CVPR 2021",
+        "10.48550/arXiv.2104.06403",
+    ),
 }
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip knows, so that equal contents are equal bytes
 
@@ -148,10 +160,14 @@ def cited(network: str, doi: str | None) -> list[dict[str, str]]:
 
     >>> [entry["doi"] for entry in cited("unet", "10.5281/zenodo.1")]
     ['10.5281/zenodo.1', '10.1007/978-3-319-24574-4_28']
+    >>> [entry["doi"] for entry in cited("lite_hrnet_18", None)], cited("unknown", None)
+    (['10.48550/arXiv.2104.06403'], [])
     """
     papers = [] if doi is None else [{"text": f"doi:{doi}", "doi": doi}]
-    known = PAPERS.get(network)
-    return papers + ([] if known is None else [{"text": known[0], "doi": known[1]}])
+    known = [
+        {"text": text, "doi": known} for name, (text, known) in PAPERS.items() if network.startswith(name)
+    ]
+    return papers + known
 
 
 def allowed(title: str) -> str:
