@@ -8,25 +8,23 @@ side by side and are fused again and again:
                                └─ 1/16 ─────┼── ...
                                             └─ 1/32
 
-What is special is the block in the branches, conditional channel weighting: in place of 1x1 convolutions, half of the features is
-multiplied by weights that are computed from all branches at their coarsest resolution, then convolved channel by channel, then multiplied by
-weights that are computed from the mean over the whole tile (section 3.2). By the latter every pixel sees the whole tile.
+The blocks in the branches are those of `channel_weighting`. They compute weights from the mean over a tile, so every pixel sees all of it.
 
-The 18 is that of the paper, the s and the x have stem, branches, modules and reductions of "Lite-HRNet-s-mod2" and "Lite-HRNet-x-mod3" as
-published with OpenVINO Training Extensions. The paper leaves open, and is taken here so: norms follow all convolutions but those of the
-weights from means; the step of the stem's shuffle block is in both of its halves; and its further halving in the s is a 3x3
-convolution. The head is the one of the authors' public definitions in outline, from the coarsest branch to the finest a separable convolution,
-doubled and added, and a 1x1 convolution for the logits, which are enlarged. None of their pretrained weights fit.
+The 18 is that of the paper (table 1); the s and the x have the stem, branches, modules and reductions that OpenVINO Training Extensions
+published as Lite-HRNet-s-mod2 and Lite-HRNet-x-mod3. What these leave open is taken here so: norms follow all convolutions; both halves of the
+stem's shuffle block halve the resolution; the third halving of the s is one more 3x3 convolution in the stem. The head is ours,
+after the outline of the authors' public one: from the coarsest branch to the finest a separable convolution, doubled and added to the next,
+then a 1x1 convolution whose logits are enlarged. Pretrained weights of others do not fit.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from patchseg.models.channel_weighting import Weighting, dense, separable, shuffled
 from patchseg.models.network import Network, initialize
 
 
@@ -54,28 +52,6 @@ M18 = Size(32, 2, (40, 80, 160, 320), (2, 4, 2), (8, 8, 8))  # table 1
 X = Size(60, 1, (18, 60, 80, 160, 320), (2, 4, 4, 2), (2, 4, 8, 8))
 
 
-def _dense(inputs: int, outputs: int, kernel: int = 1, step: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, step, kernel // 2, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs)]
-
-
-def _depthwise(features: int, step: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(features, features, 3, step, 1, groups=features, bias=False)
-    return [convolution, nn.BatchNorm2d(features)]
-
-
-def _separable(inputs: int, outputs: int, step: int = 1, *, activated: bool = True) -> list[nn.Module]:
-    """Return a 3x3 convolution channel by channel and one over the channels."""
-    end: list[nn.Module] = [nn.ReLU(inplace=True)] if activated else []
-    return [*_depthwise(inputs, step), *_dense(inputs, outputs), *end]
-
-
-def _shuffled(first: Tensor, second: Tensor) -> Tensor:
-    """Return the features of two equal halves in turn, in the order of channels last."""
-    halves = [half.permute(0, 2, 3, 1) for half in (first, second)]
-    return torch.stack(halves, dim=-1).flatten(-2).permute(0, 3, 1, 2)
-
-
 class Shuffle(nn.Module):
     """The shuffle block of ShuffleNet V2: one half of the features is convolved, and both are mixed.
 
@@ -86,54 +62,14 @@ class Shuffle(nn.Module):
         super().__init__()
         half = features // 2
         self.convolved = nn.Sequential(
-            *_dense(half, features), nn.ReLU(inplace=True), *_separable(features, half, step)
+            *dense(half, features), nn.ReLU(inplace=True), *separable(features, half, step)
         )
-        self.other = nn.Sequential(*(_separable(half, half, step) if step > 1 else []))
+        self.other = nn.Sequential(*(separable(half, half, step) if step > 1 else []))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return as many features at the resolution divided by the step."""
         first, second = features.chunk(2, dim=1)
-        return _shuffled(self.other(first), self.convolved(second))
-
-
-class Weighting(nn.Module):
-    """A block of conditional channel weighting, over all branches (figure 2b).
-
-    Args:
-        branches: Features of each branch.
-        reduction: By which the weights over resolutions are computed from fewer numbers; those from means take a quarter.
-    """
-
-    def __init__(self, branches: tuple[int, ...], reduction: int) -> None:
-        super().__init__()
-        self._halves = [features // 2 for features in branches]
-        total = sum(self._halves)
-        narrow = total // reduction
-        self.across = nn.Sequential(
-            *_dense(total, narrow), nn.ReLU(inplace=True), *_dense(narrow, total), nn.Sigmoid()
-        )
-        self.depthwise = nn.ModuleList(nn.Sequential(*_depthwise(half)) for half in self._halves)
-        self.within = nn.ModuleList(
-            nn.Sequential(
-                nn.AdaptiveAvgPool2d(1),
-                nn.Conv2d(half, half // 4, 1), nn.ReLU(inplace=True),
-                nn.Conv2d(half // 4, half, 1), nn.Sigmoid(),
-            )
-            for half in self._halves
-        )  # fmt: skip
-
-    def forward(self, branches: list[Tensor]) -> list[Tensor]:
-        """Return features of the same shapes."""
-        kept, turned = zip(*(features.chunk(2, dim=1) for features in branches), strict=True)
-        scales = [2**level for level in reversed(range(len(turned)))]  # of each branch to the coarsest
-        pooled = [F.avg_pool2d(half, scale) for half, scale in zip(turned, scales, strict=True)]
-        weights = self.across(torch.cat(pooled, dim=1)).split(self._halves, dim=1)
-        outputs = []
-        for place, (first, half, weight) in enumerate(zip(kept, turned, weights, strict=True)):
-            spread = F.interpolate(weight, scale_factor=float(scales[place]), mode="nearest")
-            convolved = self.depthwise[place](half * spread)
-            outputs.append(_shuffled(first, convolved * self.within[place](convolved)))
-        return outputs
+        return shuffled(self.other(first), self.convolved(second))
 
 
 class Fusion(nn.Module):
@@ -164,12 +100,12 @@ def _path(branches: tuple[int, ...], source: int, target: int) -> nn.Sequential:
     """Return what brings the features of one branch to another: up at once, down in steps of two."""
     if source > target:
         enlarge = nn.Upsample(scale_factor=float(2 ** (source - target)), mode="nearest")
-        return nn.Sequential(*_dense(branches[source], branches[target]), enlarge)
+        return nn.Sequential(*dense(branches[source], branches[target]), enlarge)
     steps: list[nn.Module] = []
     for last in range(source + 1, target + 1):
         ends = last == target
         outputs = branches[target if ends else source]
-        steps += _separable(branches[source], outputs, 2, activated=not ends)
+        steps += separable(branches[source], outputs, 2, activated=not ends)
     return nn.Sequential(*steps)
 
 
@@ -188,10 +124,10 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.enter = nn.ModuleList(
-            nn.Sequential(*(_separable(inputs, outputs) if inputs != outputs else []))
+            nn.Sequential(*(separable(inputs, outputs) if inputs != outputs else []))
             for inputs, outputs in zip(before, branches, strict=False)
         )
-        self.added = nn.Sequential(*_separable(before[-1], branches[-1], 2))
+        self.added = nn.Sequential(*separable(before[-1], branches[-1], 2))
         self.blocks = nn.ModuleList(
             block
             for _ in range(modules)
@@ -226,9 +162,9 @@ class LiteHRNet(Network):
         self._scale = 2**size.halvings
         self.encoder = Encoder(channels, size)
         self.ascend = nn.ModuleList(
-            nn.Sequential(*_separable(coarse, fine)) for fine, coarse in pairwise(branches)
+            nn.Sequential(*separable(coarse, fine)) for fine, coarse in pairwise(branches)
         )
-        self.head = nn.Sequential(*_separable(branches[0], branches[0]), nn.Conv2d(branches[0], classes, 1))
+        self.head = nn.Sequential(*separable(branches[0], branches[0]), nn.Conv2d(branches[0], classes, 1))
         self.apply(initialize)
 
     @cached_property
@@ -258,7 +194,7 @@ class Encoder(nn.Module):
             *(
                 layer
                 for inputs, outputs in pairwise(widths)
-                for layer in (*_dense(inputs, outputs, 3, 2), nn.ReLU(inplace=True))
+                for layer in (*dense(inputs, outputs, 3, 2), nn.ReLU(inplace=True))
             ),
             Shuffle(size.stem, 1 if size.halvings == 1 else 2),
         )

@@ -97,7 +97,7 @@ def encoder_of(network: nn.Module) -> nn.Module | None:
 
 def initialize(module: nn.Module) -> None:
     """Draw weights as He et al. (2015, arXiv:1502.01852), so that the signal keeps its size through ReLUs."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
