@@ -91,14 +91,15 @@ def test_ten_times_the_height_takes_less_than_16_mb_more(peak, make):
 @pytest.mark.slow
 def test_twenty_times_the_height_takes_less_than_16_mb_more(peak, make):
     checkpoint = make(width=4, levels=2, patch=96)
-    assert peak(checkpoint, 40_000, 2_000) - peak(checkpoint, 2_000, 2_000) < MEGABYTES
+    assert peak(checkpoint, 40_000, 1_000) - peak(checkpoint, 2_000, 1_000) < MEGABYTES
 
 
 @linux
 @pytest.mark.slow
-def test_a_hundred_thousand_rows_of_4000_pixels_take_less_than_32_mb_more_than_4000(peak, make):
+def test_a_hundred_thousand_rows_of_1000_pixels_take_less_than_16_mb_more_than_4000(peak, make):
+    # A byte that is kept of each pixel would be 96 MB.
     checkpoint = make(width=1, levels=1, patch=96)
-    assert peak(checkpoint, 100_000, 4_000) - peak(checkpoint, 4_000, 4_000) < 2 * MEGABYTES
+    assert peak(checkpoint, 100_000, 1_000) - peak(checkpoint, 4_000, 1_000) < MEGABYTES
 
 
 @linux
