@@ -117,6 +117,7 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_demo_reaches_what_the_seed_method_reports(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(patchseg.__file__).parents[1])}
     ended = subprocess.run(

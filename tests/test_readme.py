@@ -68,6 +68,7 @@ def test_the_readme_has_commands_to_test():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_commands_of_the_readme_do_what_it_says(tmp_path):
     for block in blocks((ROOT / "README.md").read_text(encoding="utf-8")):
         done = run(block, tmp_path)
