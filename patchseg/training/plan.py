@@ -85,7 +85,6 @@ def plan(
     if "levels" in known:
         seen = receptive_field(levels, model.upsampling)
         choose(model, "levels", levels, f"sees {seen} pixels, a patch has {facts.patch}")
-    if "width" in known:
         width = choose(
             model, "width", 32 if on_gpu else 8,
             "a GPU has time for it" if on_gpu else "without a GPU, more steps are worth more than more channels",

@@ -101,23 +101,14 @@ def test_channels_last_changes_nothing(name):
     torch.testing.assert_close(got, expected, atol=5e-4 * float(expected.abs().max()), rtol=0)
 
 
-def same_as_onnx(net, *, dynamo):
+def same_as_onnx(net):
     """Write a network as ONNX and run it on images of three sizes, none of which it was written with."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
     written, example = io.BytesIO(), torch.zeros(2, 2, 96, 128)
-    if dynamo:
-        any_size = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-        program = torch.onnx.export(
-            net, (example,), dynamo=True, dynamic_shapes=(any_size,), input_names=["pixels"], verbose=False
-        )
-        program.save(written)
-    else:
-        axes = {"pixels": {0: "N", 2: "H", 3: "W"}, "logits": {0: "N", 2: "H", 3: "W"}}
-        torch.onnx.export(
-            net, (example,), written, dynamo=False, dynamic_axes=axes,
-            input_names=["pixels"], output_names=["logits"],
-        )  # fmt: skip
+    axes = {"pixels": {0: "N", 2: "H", 3: "W"}, "logits": {0: "N", 2: "H", 3: "W"}}
+    torch.onnx.export(
+        net, (example,), written, dynamo=False, dynamic_axes=axes, input_names=["pixels"], output_names=["logits"]
+    )  # fmt: skip
     session = onnxruntime.InferenceSession(written.getvalue(), providers=["CPUExecutionProvider"])
     for shape in ((1, 2, 64, 64), (3, 2, 97, 65), (2, 2, 160, 33)):
         pixels = random_pixels(*shape).float()
@@ -128,7 +119,7 @@ def same_as_onnx(net, *, dynamo):
         torch.testing.assert_close(got, expected, atol=1e-4 * largest, rtol=0)
 
 
-# What torch says of its older way of writing ONNX, and in it.
+# The newer way of writing ONNX takes a minute a network, and is tried in test_every_network.py. What torch says of the older, and in it:
 @pytest.mark.filterwarnings(
     "ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning"
 )
@@ -139,10 +130,4 @@ def same_as_onnx(net, *, dynamo):
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "lite_hrnet_x" else []) for name in SPECS]
 )
 def test_onnx_says_the_same_at_any_size(name):
-    same_as_onnx(network(name), dynamo=False)
-
-
-@pytest.mark.slow
-@every_network
-def test_onnx_by_the_newer_way_says_the_same_at_any_size(name):
-    same_as_onnx(network(name), dynamo=True)
+    same_as_onnx(network(name))
