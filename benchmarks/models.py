@@ -72,7 +72,7 @@ def settings_of(label: str, device: str) -> dict[str, Any]:
         raise ValueError(f"{name} is none of {', '.join(MODELS)}")
     planned = {"width": 32 if device == "cuda" else 8, "levels": 4, "norm": "batch"}
     given = dict(part.split("=", 1) for part in more)
-    settings = {key: value for key, value in planned.items() if key in defaults(name)}
+    settings = planned if "levels" in defaults(name) else {}
     return {"name": name} | settings | {key: _value(text) for key, text in given.items()}
 
 

@@ -90,9 +90,14 @@ def difference(network: nn.Module, other: nn.Module, like: Network) -> float:
         other: Likewise.
         like: Of which pixels are drawn by normalization, and sizes chosen by factor.
     """
-    side, draw = max(64, 4 * like.factor), torch.Generator().manual_seed(0)
-    found = []
-    for shape in ((1, side, side), (2, side + 1, side + 3), (3, side + 2 * like.factor, side)):
+    factor, draw = like.factor, torch.Generator().manual_seed(0)
+    side, found = max(64, 4 * factor), []
+    # The last sides are odd multiples of the factor, and beyond what a network pads small images to.
+    for shape in (
+        (1, side, side),
+        (2, side + 1, side + 3),
+        (3, 2 * side + 3 * factor, 2 * side + 5 * factor),
+    ):
         noise = torch.randn(shape[0], len(like.mean), *shape[1:], generator=draw)
         pixels = noise * like.std[:, None, None] + like.mean[:, None, None]
         expected = network(pixels)
