@@ -63,3 +63,12 @@ def listing(findings: list[str], *, most: int = 20) -> str:
     """
     shown = findings[:most]
     return "\n".join(shown + ([f"... and {len(findings) - most} more"] if len(findings) > most else []))
+
+
+def first_line(error: Exception) -> str:
+    r"""Return the first line of what an error says, 120 characters at most.
+
+    >>> first_line(ValueError("\n one\n two")), first_line(KeyError())
+    ('one', 'KeyError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -29,7 +29,7 @@ _ENCODER = "{:<36} {:>13} {:>9}  {}"
 ))  # fmt: skip
 @click.option("--channels", type=click.IntRange(1), default=3, show_default=True, help="Of the images.")
 @click.option("--classes", type=click.IntRange(1), default=2, show_default=True, help="Of the masks.")
-@parameters(ModelParameters, without=("name",))
+@parameters(ModelParameters, without=("name", "pretrained", "encoder_weights"))
 @as_json
 def command(
     parameters: Parameters,
@@ -56,6 +56,11 @@ def command(
     if text is not None:
         if name is not None:
             raise UsageError(f"--encoders: lists all that fit; leave out {name}")
+        for key in ModelParameters.model_fields:
+            if parameters.model.source(key) == "flag":
+                raise UsageError(
+                    f"{flag_of(f'model.{key}')}: encoders have no such setting; leave it out, or --encoders"
+                )
         _tell_encoders(encoders(text, channels=channels), channels, as_json)
     elif name is not None:
         _tell_one(name, parameters.model, channels, classes, as_json)

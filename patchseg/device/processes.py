@@ -59,12 +59,18 @@ def _part() -> None:
     distributed.destroy_process_group()
 
 
-def shared(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return the network so that its gradients are averaged over all processes."""
+def shared(network: nn.Module, device: torch.device, *, idle: bool = False) -> nn.Module:
+    """Return the network so that its gradients are averaged over all processes.
+
+    Args:
+        network: In training.
+        device: Where it is.
+        idle: Whether it may have parameters that no output depends on, which are then looked for at each step.
+    """
     if ranks() == 1:
         return network
     return nn.parallel.DistributedDataParallel(
-        network, device_ids=[device] if device.type == "cuda" else None
+        network, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=idle
     )
 
 

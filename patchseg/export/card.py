@@ -46,8 +46,9 @@ def card(
     )  # fmt: skip
     who = f"By {parameters.author}. " if parameters.author else ""
     licence = f"Licence: {parameters.license}." if parameters.license else "Licence: not stated."
+    cite = f" To be cited: doi:{parameters.cite}." if parameters.cite else ""
     parts = [
-        f"# {told.title}", _about(checkpoint), f"{who}{licence}", "## Data", _classes(checkpoint), _images(checkpoint, told),
+        f"# {told.title}", _about(checkpoint), f"{who}{licence}{cite}", "## Data", _classes(checkpoint), _images(checkpoint, told),
         "## Training", _training(checkpoint), "## Validation and scores", _validation(checkpoint), _scores(told.scores),
         "## Limits", _limits(checkpoint), "## How to run it", run,
     ]  # fmt: skip
@@ -57,9 +58,17 @@ def card(
 def _about(checkpoint: Checkpoint) -> str:
     settings = {k: v for k, v in checkpoint.model.items() if k not in ("name", "channels", "classes")}
     size = sum(weight.numel() for weight in checkpoint.weights.values() if weight.is_floating_point())
-    named = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+    named = "; ".join(
+        filter(
+            None,
+            [
+                ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()),
+                f"{size:,} numbers",
+            ],
+        )
+    )
     return (
-        f"A network (`{checkpoint.model['name']}`: {named}; {size:,} numbers) that gives each pixel of an image one of "
+        f"A network (`{checkpoint.model['name']}`: {named}) that gives each pixel of an image one of "
         f"{counted(len(checkpoint.classes), 'class')}. Written by patchseg {__version__}."
     )
 
@@ -85,14 +94,14 @@ def _images(checkpoint: Checkpoint, told: Told) -> str:
     if told.images is not None:
         sides = ", ".join(f"{number} {side}" for side, number in told.images.items())
         count = f"{counted(sum(told.images.values()), 'image')} ({sides}), {counted(told.patches or 0, 'patch')} to learn from."
-    size = _value(checkpoint, "infer.pixel_size")
-    pixel = f"A pixel is {size} micrometres." if size else "The size of a pixel is not recorded."
     scale = (
         ""
         if checkpoint.scale == 1
         else f" Images are brought to {checkpoint.scale:g} times their size first."
     )
-    return "\n".join([*lines, "", f"{count} Pixels are {checkpoint.dtype}. {pixel}{scale}"])
+    return "\n".join(
+        [*lines, "", f"{count} Pixels are {checkpoint.dtype}. The size of a pixel is not recorded.{scale}"]
+    )
 
 
 def _training(checkpoint: Checkpoint) -> str:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from patchseg import __version__
-from patchseg.errors import PatchsegError, UsageError
+from patchseg.errors import PatchsegError, UsageError, first_line
 from patchseg.inference.engine import tile_for
 from patchseg.models import Network
-from patchseg.models.checkpoint import Checkpoint, first_line
+from patchseg.models.checkpoint import Checkpoint
 from patchseg.models.folding import folded
 from patchseg.models.plain import as_json
 from patchseg.models.session import INPUT, PREFIX, OnnxNetwork, sealed
@@ -45,7 +45,7 @@ def graph_of(checkpoint: Checkpoint, result: Result) -> tuple[bytes, float]:
     """
     network = checkpoint.network()
     model = _exported(network, checkpoint.model["name"], result)
-    for key, value in facts_of(checkpoint, network, result).items():
+    for key, value in metadata_of(checkpoint, network, result).items():
         model.metadata_props.add(key=PREFIX + key, value=json.dumps(as_json(value)))
     graph = sealed(model.SerializeToString())
     try:
@@ -65,7 +65,7 @@ def graph_of(checkpoint: Checkpoint, result: Result) -> tuple[bytes, float]:
     return graph, found
 
 
-def facts_of(checkpoint: Checkpoint, network: Network, result: Result) -> dict[str, Any]:
+def metadata_of(checkpoint: Checkpoint, network: Network, result: Result) -> dict[str, Any]:
     """Return what stands in the metadata of a graph, all that a checkpoint knows but its weights."""
     return checkpoint.facts() | {
         "version": __version__,
@@ -96,7 +96,7 @@ def difference(network: nn.Module, other: nn.Module, like: Network) -> float:
     for shape in (
         (1, side, side),
         (2, side + 1, side + 3),
-        (3, 2 * side + 3 * factor, 2 * side + 5 * factor),
+        (1, 2 * side + 3 * factor, 2 * side + 5 * factor),
     ):
         noise = torch.randn(shape[0], len(like.mean), *shape[1:], generator=draw)
         pixels = noise * like.std[:, None, None] + like.mean[:, None, None]

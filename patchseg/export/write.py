@@ -75,6 +75,10 @@ def export(
     if not model.weights:
         raise UsageError(f"{source}: is an exported model; give the checkpoint that it was exported from")
     told = Told.of(source, model, parameters)
+    if parameters.result and form == "safetensors":
+        raise UsageError(
+            f"--result {parameters.result}: {path} holds weights, which give no result; leave it out"
+        )
     result = parameters.result or ("probabilities" if form == "bioimageio" else "logits")
     text = card(model, told, parameters, form=form, result=result, file=path.name)
     FORMATS[form](Order(model, path, parameters, told, result, text), progress)

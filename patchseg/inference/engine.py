@@ -81,8 +81,12 @@ class Engine:
         loaded = [item if isinstance(item, Checkpoint) else load(item) for item in checkpoints]
         _require_alike(checkpoints, loaded)
         devices.keep_freed()
+        networks = [folded(checkpoint.network()) for checkpoint in loaded]
+        if parameters.blend == EXACT or parameters.verify:
+            for network in networks:
+                getattr(network, "halo", None)  # is tried once, and in float32
         predictor = Predictor(
-            [folded(checkpoint.network()) for checkpoint in loaded], device, devices.resolve_precision(parameters.precision, device),
+            networks, device, devices.resolve_precision(parameters.precision, device),
             symmetries=SYMMETRIES[parameters.symmetries], entropy=parameters.disagreement, tell=tell,
         )  # fmt: skip
         tile = parameters.tile or (

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from patchseg import device as devices
-from patchseg.errors import DataError, UsageError
+from patchseg.errors import DataError, UsageError, first_line
 from patchseg.imaging.files import whole
 from patchseg.labels.classes import Classes
 from patchseg.models import Network, build
@@ -32,7 +32,7 @@ class Checkpoint:
     """All that a trained model is.
 
     Attributes:
-        model: What `models.build` takes: {name, channels, classes, width, levels, norm}.
+        model: What `models.build` takes: {name, channels, classes} and the settings of the network.
         classes: The classes of its output, in order.
         channels: [{name, mean, std, min, max}] of the images; older ones know no range.
         dtype: Of the images, as numpy names it.
@@ -208,8 +208,3 @@ def _require_fitting(checkpoint: Checkpoint) -> None:
 def _refuse(wrong: list[str]) -> None:
     if wrong:
         raise DataError(f"its parts do not fit its network ({wrong[0]}); train it again")
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, 120 characters at most."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

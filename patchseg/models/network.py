@@ -23,6 +23,7 @@ class Network(nn.Module):
     """
 
     factor: int
+    idle = False  # whether it may have parameters that no output depends on
 
     # Registered buffers, the normalization of the training set: (C,) float32.
     mean: Tensor

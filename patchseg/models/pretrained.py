@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from patchseg import device as devices
-from patchseg.errors import DataError, UsageError
+from patchseg.errors import DataError, UsageError, first_line
 from patchseg.models.network import Network, encoder_of
 from patchseg.models.smp import download, statistics_of
+from patchseg.models.tensors import package
 from patchseg.progress import counted
 
 Weights = Mapping[str, Tensor]
@@ -98,7 +99,7 @@ def pretrain(
         )
     encoder.load_state_dict(fit.found, strict=False)
     scaled = "pixels scaled as the training set's"
-    if dtype == "uint8" and tuple(channels) == _RGB:
+    if dtype == "uint8" and tuple(channels) == _RGB and "encoder" in spec:
         mean, std = statistics_of(name)
         network.set_normalization([255 * value for value in mean], [255 * value for value in std])
         scaled = "pixels scaled as those it was trained on"
@@ -117,9 +118,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"model.encoder_weights: {path} is no file; {cure}")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(path)
+            content: Any = package(path).load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -127,10 +126,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors, which could run code, so it is not read; {cure}"
         ) from None
     except Exception as error:  # noqa: BLE001 - what was made up to look like weights fails in any line of torch
-        raise DataError(f"{path}: is damaged or holds no weights ({_first(error)}); {cure}") from None
+        raise DataError(f"{path}: is damaged or holds no weights ({first_line(error)}); {cure}") from None
     for name in _INSIDE:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
+        inner = content.get(name) if isinstance(content, dict) else None
+        if isinstance(inner, dict) and any(isinstance(value, Tensor) for value in inner.values()):
+            content = inner
     tensors = {str(name): value for name, value in _items(content) if isinstance(value, Tensor)}
     if not tensors:
         raise DataError(f"{path}: holds no weights; {cure}")
@@ -148,7 +148,10 @@ def fitted(expected: Weights, known: Weights, *, channels: int) -> Fit:
     shared = "model." if all(name.startswith("model.") for name in expected) else ""  # timm's, wrapped
     wanted = {_plain(name, shared): name for name in expected}
     named = max(
-        ({_plain(n, start): n for n in known if n.startswith(start)} for start in _PREFIXES),
+        (
+            {_plain(n, start): n for n in known if n.startswith(start)}
+            for start in [*_PREFIXES, *(prefix + shared for prefix in _PREFIXES)]
+        ),
         key=lambda names: len(wanted.keys() & names.keys()),
     )
     found, adapted, used = {}, None, set()
@@ -214,7 +217,3 @@ def _some(names: Sequence[str]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from patchseg.errors import DataError, UsageError
-from patchseg.models.checkpoint import Checkpoint, first_line, rebuilt
+from patchseg.errors import DataError, UsageError, first_line
+from patchseg.models.checkpoint import Checkpoint, rebuilt
 
 PREFIX, INPUT = "patchseg.", "pixels"
 _CURE = "expected what `patchseg export -o NAME.onnx` writes"

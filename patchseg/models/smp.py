@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchseg.errors import UsageError, did_you_mean
+from patchseg.errors import UsageError, did_you_mean, first_line
 from patchseg.models.network import Network
 
 Statistics = tuple[list[float], list[float]]  # mean and standard deviation of red, green and blue, of 1
@@ -51,6 +51,8 @@ class LibraryNetwork(Network):
         super().__init__(channels)
         _require_known(encoder)
         self.model, self.factor, self._least = _built(architecture, encoder, channels, classes)
+
+    idle = True  # encoders are cut off classifiers, some with an end that nothing asks for
 
     @property
     def encoder(self) -> nn.Module:
@@ -101,7 +103,7 @@ def download(encoder: str) -> tuple[dict[str, Tensor], str]:
             ).state_dict(), f"the weights {name} of {encoder}"
     except Exception as error:  # noqa: BLE001 - two libraries and the network below them fail in any way
         raise UsageError(
-            f"model.pretrained: the weights of the encoder {encoder} could not be downloaded ({_first(error)}); name a file "
+            f"model.pretrained: the weights of the encoder {encoder} could not be downloaded ({first_line(error).rstrip('.')}); name a file "
             "that holds them in model.encoder_weights (--encoder-weights), or leave out --pretrained"
         ) from None
 
@@ -150,7 +152,7 @@ def _built(architecture: str, encoder: str, channels: int, classes: int) -> tupl
                     architecture, encoder, encoder_weights=None, in_channels=channels, classes=classes, **options
                 )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - what does not go together fails in any line of two libraries
-            reason = reason if options else _first(error)
+            reason = reason if options else first_line(error).rstrip(".")
             continue
         steps = _steps(model, channels, classes)
         if steps is not None:
@@ -195,7 +197,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120].rstrip(".")

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from patchseg.errors import DataError, UsageError
+from patchseg.errors import DataError, UsageError, first_line
 from patchseg.imaging.files import whole
-from patchseg.models.checkpoint import Checkpoint, first_line, rebuilt, weighed
+from patchseg.models.checkpoint import Checkpoint, rebuilt, weighed
 from patchseg.models.plain import as_json
 
 _DIGEST = "weights_sha256"
@@ -27,7 +27,7 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.weights.items()
     }
-    content: bytes = _package(path).save(weights)
+    content: bytes = package(path).save(weights)
     facts = checkpoint.facts() | {_DIGEST: hashlib.sha256(content).hexdigest()}
     with whole(path) as part:
         part.write_bytes(content)
@@ -42,7 +42,7 @@ def read(path: Path) -> Checkpoint:
         UsageError: The JSON is missing, or the package safetensors is not installed.
         DataError: A file is damaged, of another kind, of a newer format, or the two do not belong together.
     """
-    beside, package = path.with_suffix(".json"), _package(path)
+    beside, library = path.with_suffix(".json"), package(path)
     if not beside.is_file():
         raise UsageError(f"{path}: has no {beside.name} beside it, which says what the weights are; {_CURE}")
     try:
@@ -57,10 +57,15 @@ def read(path: Path) -> Checkpoint:
         raise DataError(
             f"{path}: is damaged, or of another model than {beside.name} beside it; export both again"
         )
-    return weighed(rebuilt(facts | {"weights": package.load(content), "training": None}, path), path)
+    return weighed(rebuilt(facts | {"weights": library.load(content), "training": None}, path), path)
 
 
-def _package(path: Path) -> Any:
+def package(path: Path) -> Any:
+    """Return safetensors.torch, for a file.
+
+    Raises:
+        UsageError: It is not installed.
+    """
     try:
         import safetensors.torch
     except ModuleNotFoundError:

@@ -46,7 +46,9 @@ class ModelParameters(Section):
 
     section: ClassVar[str] = "model"
     name: Model = setting("unet", "architecture")
-    width: int | None = setting(None, "channels of the first level [auto: 32 on a GPU, 8 without]", ge=1)
+    width: int | None = setting(
+        None, "channels of the first level [auto: 32 on a GPU, 8 without; segnet 64]", ge=1
+    )
     levels: int | None = setting(
         None,
         "resolutions, the first included [auto: receptive field near the patch: 4 at 96, 5 at 200]",
@@ -131,7 +133,7 @@ class TrainParameters(Section):
     )
     rate: float | None = setting(
         None,
-        "(highest) learning rate [auto: by the optimizer; adamw 0.004, from width 32 on 0.002; sgd 0.01]",
+        "(highest) learning rate [auto: by the optimizer; adamw 0.004, from width 32 on 0.002, other networks 0.001; sgd 0.01]",
         short="-l",
         gt=0,
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from patchseg import device as devices
+from patchseg.errors import first_line
 from patchseg.parameters import Precision
 from patchseg.training.losses import SupervisedLoss
 
@@ -40,7 +41,9 @@ class Gradients:
     def __post_init__(self) -> None:
         self.scaler = devices.scaler(self.device, self.precision)
         self._weights = list(self.network.parameters())
-        self._plain = devices.shared(self.network, self.device)
+        self._plain = devices.shared(
+            self.network, self.device, idle=bool(getattr(self.network, "idle", False))
+        )
         self._forward = torch.compile(self._plain) if self.compiled else self._plain  # type: ignore[assignment]
 
     def __call__(self, images: Tensor, masks: Tensor, class_weights: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -62,13 +65,13 @@ class Gradients:
                         raise
                     action = self._halve
                 elif self.compiled and not self._proven:
-                    action = partial(self._give_up_compiling, _first_line(error))
+                    action = partial(self._give_up_compiling, first_line(error))
                 else:
                     raise
             except Exception as error:
                 if not self.compiled or self._proven:
                     raise
-                action = partial(self._give_up_compiling, _first_line(error))
+                action = partial(self._give_up_compiling, first_line(error))
             else:
                 self._proven = True
                 return result
@@ -100,7 +103,3 @@ class Gradients:
     def _give_up_compiling(self, error: str) -> None:
         self._forward, self.compiled = self._plain, False
         self.notes.append(f"--compile: the network cannot be compiled here ({error}), so it runs as it is")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]

@@ -255,8 +255,8 @@ class Learner:
         if wrong:
             mine = [f"{name} {value}" for name, value in self.spec.items() if model.get(name) != value]
             raise DataError(
-                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; give --model and --encoder "
-                "as then, leave out --width, --levels and --norm, give --deep-supervision or not as then, and patches of the same channels and classes"
+                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; leave out what makes "
+                "it another network (section model), and give patches of the same channels and classes"
             )
         self.network.load_state_dict(other.weights)
 

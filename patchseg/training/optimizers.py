@@ -112,7 +112,7 @@ _RATE, _RATES = 0.004, {"sgd": 0.01, "radam": 0.02, "rmsprop": 0.0004, "adagrad"
 def rate_for(settings: TrainParameters, width: int | None) -> float:
     """Return the learning rate that suits an optimizer and a width (found on short runs).
 
-    Networks that have no width are those of a library, 64 wide and more.
+    None is the width of all networks but the U-Net: they get what tuned smp's U-Net best from nothing (docs/networks.md).
 
     >>> [rate_for(TrainParameters(), width) for width in (8, 32, None)]
     [0.004, 0.002, 0.001]

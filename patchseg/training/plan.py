@@ -101,7 +101,7 @@ def plan(
         )  # fmt: skip
     choose(
         train, "rate", rate_for(train, width),
-        f"suits {train.optimizer} and " + (f"a width of {width}" if width else f"networks as large as {model.name}"),
+        f"suits {train.optimizer} and " + (f"a width of {width}" if width else "networks other than the U-Net"),
     )  # fmt: skip
     if model.pretrained or model.encoder_weights:
         choose(train, "encoder_rate", 0.1, "keeps most of what the encoder has learned before")

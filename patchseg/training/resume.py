@@ -123,4 +123,7 @@ def shaped_as(model: ModelParameters, weights: Path) -> ModelParameters:
         model = model.replaced({"name": known["name"]}, "plan")
     if model.name != known["name"]:
         return model
-    return model.planned(**{name: value for name, value in known.items() if name in type(model).model_fields})
+    return model.replaced(
+        {name: value for name, value in known.items() if name in type(model).model_fields and model.source(name) == "default"},
+        "plan",
+    )  # fmt: skip

@@ -220,13 +220,12 @@ def _tell_plan(learner: Learner, batches: Batches, budget: Budget, progress: Pro
 def _shape(spec: dict[str, Any]) -> str:
     """Return what a network is made of, in words.
 
-    >>> _shape({"name": "unet", "width": 8, "levels": 4}), _shape({"name": "smp/fpn", "encoder": "mit_b0"})
-    ('unet 8 wide, 4 levels', 'smp/fpn with the encoder mit_b0')
+    >>> _shape({"name": "unet", "width": 8, "levels": 4}), _shape({"name": "smp/fpn", "encoder": "mit_b0"}), _shape({"name": "enet"})
+    ('unet 8 wide, 4 levels', 'smp/fpn with the encoder mit_b0', 'enet')
     """
     words = {"width": "{} wide", "levels": "{} levels", "encoder": "with the encoder {}"}
-    return f"{spec['name']} " + ", ".join(
-        text.format(spec[key]) for key, text in words.items() if key in spec
-    )
+    found = ", ".join(text.format(spec[key]) for key, text in words.items() if key in spec)
+    return f"{spec['name']} {found}".rstrip()
 
 
 def _tell_choices(choices: list[Choice], file: PatchFile, progress: Progress) -> None:

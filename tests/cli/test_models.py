@@ -129,3 +129,9 @@ def test_encoders_without_their_library_are_refused_in_a_sentence(run, monkeypat
     ended = run("models", "--encoders")
     assert ended.code == 2
     assert ended.error.endswith("is not installed; `pip install patchseg[smp]`")
+
+
+def test_settings_of_networks_are_none_of_encoders(run):
+    ended = run("models", "--encoders", "resnet18", "--width", 8)
+    assert ended.code == 2
+    assert ended.error == "--width: encoders have no such setting; leave it out, or --encoders"

@@ -103,3 +103,10 @@ def test_patches_tell_the_images_and_show_one(tmp_path, make, hear):
     patchseg.export(tmp_path / "best.pt", tmp_path / "a.zip", parameters=settings, progress=hear)
     assert "4 images (3 train, 1 val), 24 patches to learn from." in (tmp_path / "a.zip.md").read_text()
     assert len(hear.lines) == 1
+
+
+def test_weights_give_no_result(best, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"^--result logits: .*m\.safetensors holds weights, which give no result"
+    ):
+        patchseg.export(best, tmp_path / "m.safetensors", parameters=ExportParameters(result="logits"))

@@ -7,6 +7,7 @@ from patchseg.errors import DataError, UsageError
 from patchseg.imaging import ArraySource, Box
 from patchseg.inference.engine import Engine
 from patchseg.inference.tiling import Grid
+from patchseg.labels.classes import Classes
 from patchseg.models import build
 from patchseg.models.checkpoint import Checkpoint
 from patchseg.parameters import InferParameters
@@ -201,3 +202,13 @@ def test_the_mean_entropy_of_all_opinions_is_one_more_plane(make, naive):
     expected = [2 * naive(pixels, Entropy(each.network()), Grid((41, 30), 16))[0] for each in (one, two)]
     np.testing.assert_allclose(rows[3], (expected[0] + expected[1]) / 2, atol=1e-5)
     torch.testing.assert_close(rows[:3], predicted(engine(one, two), pixels), rtol=0, atol=1e-6)
+
+
+def test_exact_tiles_are_found_for_a_network_that_computes_in_bfloat16():
+    spec = {"name": "smp/linknet", "channels": 1, "classes": 2, "encoder": "tu-test_resnet"}
+    network = build(spec)
+    classes = Classes(("a", "b"), (0, 1), ("#000000", "#e69f00"))
+    channels = [{"name": "gray", "mean": 0.0, "std": 1.0}]
+    checkpoint = Checkpoint(spec, classes, channels, "uint8", 64, 1.0, network.state_dict())
+    found = engine(checkpoint, blend="exact", precision="bf16")
+    assert found.halo[0] == network.eval().halo > 0

@@ -14,7 +14,9 @@ from torchvision.models import resnet18
 
 import patchseg
 from patchseg.errors import DataError, UsageError
+from patchseg.labels.classes import Classes
 from patchseg.models import build
+from patchseg.models.checkpoint import Checkpoint
 from patchseg.models.pretrained import adapted, fitted, pretrain, read_weights
 
 GRAY, RGB, FIVE = ["gray"], ["red", "green", "blue"], [f"channel_{index}" for index in range(5)]
@@ -44,6 +46,18 @@ def network(channels, encoder="resnet18", name="smp/unet"):
     net = build(spec)
     net.set_normalization([10.0] * len(channels), [2.0] * len(channels))
     return net, spec
+
+
+@pytest.fixture
+def make_checkpoint():
+    """Make the checkpoint of a network of three channels and two classes."""
+
+    def make(net, spec):
+        channels = [{"name": name, "mean": 10.0, "std": 2.0} for name in RGB]
+        classes = Classes(("background", "cell"), (0, 1), ("#000000", "#e69f00"))
+        return Checkpoint(spec, classes, channels, "uint8", 64, 1.0, net.state_dict())
+
+    return make
 
 
 def begun(weights, channels=RGB, dtype="uint8", **values):
@@ -78,6 +92,33 @@ def test_names_may_have_a_prefix_and_the_tensors_lie_deeper(given, file, tmp_pat
         torch.equal(a, b) for a, b in zip(net.state_dict().values(), plain.state_dict().values(), strict=True)
     )
     assert "100 of 100" in told
+
+
+def test_a_checkpoint_of_patchseg_gives_its_encoder(make_checkpoint, file, tmp_path):
+    net, _ = begun(file)
+    make_checkpoint(net, network(RGB)[1]).save(tmp_path / "best.pt")
+    again, told = begun(tmp_path / "best.pt")
+    assert torch.equal(again.encoder.conv1.weight, net.encoder.conv1.weight)
+    assert "100 of 100" in told
+
+
+def test_the_names_of_the_library_for_an_encoder_of_timm_fit_with_and_without_a_prefix(given, tmp_path):
+    net, _ = network(RGB, "tu-resnet18")
+    for number, state in enumerate((net.encoder.state_dict(), net.state_dict())):
+        torch.save(state, tmp_path / f"{number}.pth")
+        again, told = begun(tmp_path / f"{number}.pth", encoder="tu-resnet18")
+        assert "100 of 100" in told
+        assert torch.equal(again.encoder.model.conv1.weight, net.encoder.model.conv1.weight)
+
+
+def test_a_network_without_published_weights_keeps_the_scaling_of_the_training_set(tmp_path):
+    spec = {"name": "enet", "channels": 3, "classes": 2}
+    net = build(spec)
+    net.set_normalization([10.0] * 3, [2.0] * 3)
+    torch.save(build(spec).encoder.state_dict(), tmp_path / "enet.pth")
+    _, told = pretrain(net, spec, tmp_path / "enet.pth", channels=RGB, dtype="uint8")
+    assert told.endswith("pixels scaled as the training set's")
+    assert net.mean.tolist() == [10.0] * 3
 
 
 def test_safetensors_say_the_same_as_torch(given, file, tmp_path):

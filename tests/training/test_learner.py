@@ -179,7 +179,7 @@ def test_weights_of_another_network_are_refused(easy, straight):
     )
     with pytest.raises(
         DataError,
-        match=r"best\.pt: holds a network of width 4, the run has width 8; give --model and --encoder as then, leave out --width",
+        match=r"best\.pt: holds a network of width 4, the run has width 8; leave out what makes it another network",
     ):
         wide.start_from(path)
 

@@ -33,9 +33,9 @@ def launch(patches, tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     begun = []
 
-    def launch(folder, processes, *more, file=patches):
+    def launch(folder, processes, *more, file=patches, settings=SETTINGS):
         folder.mkdir(exist_ok=True)
-        words = ["-m", "patchseg", "train", file, *(w for pair in SETTINGS.items() for w in pair), *more]
+        words = ["-m", "patchseg", "train", file, *(w for pair in settings.items() for w in pair), *more]
         if processes > 1:
             runner = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
             words = [*runner, *words]
@@ -100,6 +100,16 @@ def test_a_batch_that_cannot_be_shared_is_refused(launch, tmp_path):
         "Traceback (most recent call last)"
         not in told.split("ChildFailedError")[0].split("Error: --batch")[0]
     )
+
+
+def test_processes_share_a_network_with_weights_that_nothing_asks_for(launch, tmp_path):
+    # The end of an EfficientNet, which its encoder leaves out.
+    unet = ("--norm", "--width", "--levels")
+    settings = {flag: value for flag, value in SETTINGS.items() if flag not in unet}
+    network = "--model", "smp/linknet", "--encoder", "efficientnet-b0"
+    process = launch(tmp_path / "run", 2, "--steps", 3, *network, settings=settings)
+    code, _, told = ended(process)
+    assert code == 0, told
 
 
 def children(process):

@@ -191,7 +191,7 @@ def test_a_checkpoint_without_training_state_is_refused(half, run_training):
 def test_weights_of_another_network_are_refused_before_anything_is_written(straight, tmp_path, run_training):
     weights = str(straight / "checkpoints/run/best.pt")
     with pytest.raises(
-        DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; give --model"
+        DataError, match=r"best\.pt: holds a network of width 4, the run has width 8; leave out"
     ):
         run_training(tmp_path, weights=weights, model=ModelParameters(width=8))
     assert not list(tmp_path.iterdir())
@@ -223,3 +223,10 @@ def test_a_calibration_does_not_outlive_the_weights_that_it_was_fitted_to(half, 
     assert last.calibration is None
     changed = any(not torch.equal(best.weights[name], weight) for name, weight in before.weights.items())
     assert best.calibration == (None if changed else before.calibration)
+
+
+def test_a_run_from_weights_is_made_as_they_are_where_nothing_else_is_set(tmp_path, run_training):
+    shape = ModelParameters(width=4, levels=2, residual=True, attention=True, upsampling="bilinear")
+    first = run_training(tmp_path / "first", model=shape, steps=1)
+    second = run_training(tmp_path / "second", model=ModelParameters(), weights=str(first), steps=1)
+    assert load(second).model == load(first).model

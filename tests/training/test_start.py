@@ -175,9 +175,7 @@ def test_a_run_takes_over_the_architecture_of_its_first_weights(tmp_path, run_tr
     first = run_training(tmp_path / "first", model=LIBRARY, steps=1)
     second = run_training(tmp_path / "second", model=ModelParameters(), weights=str(first), steps=1)
     assert load(second).model == load(first).model
-    with pytest.raises(
-        DataError, match=r"holds a network of name smp/linknet, .*; give --model and --encoder"
-    ):
+    with pytest.raises(DataError, match=r"holds a network of name smp/linknet, .*; leave out what makes it"):
         run_training(tmp_path / "third", model=ModelParameters(name="unet"), weights=str(first), steps=1)
 
 
