@@ -99,6 +99,20 @@ def require_more_than_a_pixel(learner: Learner, patch: int) -> None:
         )
 
 
+def require_coarser_levels(learner: Learner) -> None:
+    """Refuse deep supervision where no level is coarse enough for it.
+
+    Raises:
+        UsageError: The network has three levels or less.
+    """
+    levels = learner.spec.get("levels", 0)
+    if learner.spec.get("deep_supervision") and levels < 4:
+        raise UsageError(
+            f"model.deep_supervision: of {levels} levels none lies between the finest and the coarsest of the way up; give "
+            "--levels 4 or more, or leave out --deep-supervision"
+        )
+
+
 @torch.no_grad()
 def _pixels_normed(network: Network, patch: int) -> int | None:
     """Return the fewest pixels that a batch norm sees of a patch, found by trying; None where there are none."""

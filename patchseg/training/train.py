@@ -26,6 +26,7 @@ from patchseg.training.resume import claim, clear, recalled, same_data, shaped_a
 from patchseg.training.start import (
     ORIGIN,
     begin_encoder,
+    require_coarser_levels,
     require_encoder,
     require_more_than_a_pixel,
     require_settings,
@@ -117,12 +118,13 @@ def _begun(
     _require_patience(parameters)
     learner = Learner.of(file, parameters, model, device)
     require_encoder(learner.network, model, parameters)
+    require_coarser_levels(learner)
     require_spread(learner, file.head.patch)
+    require_more_than_a_pixel(learner, file.head.patch)
     batches = Batches(
         file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
         centred=parameters.centred, part=(devices.rank(), devices.ranks()),
     )  # fmt: skip
-    require_more_than_a_pixel(learner, file.head.patch)
     if parameters.class_weights == "balanced":
         learner.weigh(balanced_weights(file.class_counts.sum(axis=0)))
     learner.keep_average(parameters.ema or 0.0)

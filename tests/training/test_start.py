@@ -250,3 +250,10 @@ def test_batch_norms_that_see_more_of_a_patch_take_one_at_a_time(
         isinstance(layer, nn.BatchNorm2d)
         for layer in load(tmp_path / "checkpoints/run/best.pt").network().modules()
     )
+
+
+def test_deep_supervision_without_a_level_for_it_is_refused(tmp_path, run_training):
+    model = ModelParameters(width=4, levels=3, deep_supervision=True)
+    with pytest.raises(UsageError, match=r"^model\.deep_supervision: of 3 levels none lies between"):
+        run_training(tmp_path, model=model)
+    assert not list(tmp_path.iterdir())
