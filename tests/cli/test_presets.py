@@ -14,7 +14,7 @@ from patchseg.synth import SynthParameters, synth
 
 PRESETS = sorted(loading.presets())
 # Networks stand in for themselves at the smallest size; settings that one has none of are left aside.
-SMALL = ["--width", 4, "--levels", 3]
+SMALL = ["--width", 4, "--levels", 4]
 
 
 def tree(name):
