@@ -1,6 +1,7 @@
 """`patchseg parameters`."""
 
 import json
+import textwrap
 from pathlib import Path
 
 import click
@@ -46,7 +47,10 @@ def command(file: Path | None, as_schema: bool, name: str | None, as_presets: bo
     if as_presets:
         lines = presets()
         width = max(map(len, lines))
-        told = [f"{name:<{width}}  {line}" for name, line in lines.items()]
+        told = [
+            textwrap.fill(line, 80, initial_indent=f"{name:<{width}}  ", subsequent_indent=" " * (width + 2))
+            for name, line in lines.items()
+        ]
         click.echo(json.dumps(lines, indent=1) if as_json else "\n".join(told))
         return
     if as_schema:

@@ -47,6 +47,18 @@ def require_settings(model: ModelParameters, train: TrainParameters) -> None:
         )
 
 
+def require_learnable(learner: Learner, model: ModelParameters, train: TrainParameters, patch: int) -> None:
+    """Refuse what a network that is built cannot do with what is asked of it, or with patches of a side.
+
+    Raises:
+        UsageError: It has no encoder or level for it, or its norms would see too little.
+    """
+    require_encoder(learner.network, model, train)
+    require_coarser_levels(learner)
+    require_spread(learner, patch)
+    require_more_than_a_pixel(learner, patch)
+
+
 def require_encoder(network: Network, model: ModelParameters, train: TrainParameters) -> None:
     """Refuse what is said of an encoder where the network has none.
 

@@ -23,15 +23,7 @@ from patchseg.training.losses import balanced_weights
 from patchseg.training.plan import Choice, Facts, filled, plan
 from patchseg.training.record import Record
 from patchseg.training.resume import claim, clear, recalled, same_data, shaped_as
-from patchseg.training.start import (
-    ORIGIN,
-    begin_encoder,
-    require_coarser_levels,
-    require_encoder,
-    require_more_than_a_pixel,
-    require_settings,
-    require_spread,
-)
+from patchseg.training.start import ORIGIN, begin_encoder, require_learnable, require_settings
 
 
 def train(
@@ -117,10 +109,7 @@ def _begun(
     _require_shares(parameters.batch)
     _require_patience(parameters)
     learner = Learner.of(file, parameters, model, device)
-    require_encoder(learner.network, model, parameters)
-    require_coarser_levels(learner)
-    require_spread(learner, file.head.patch)
-    require_more_than_a_pixel(learner, file.head.patch)
+    require_learnable(learner, model, parameters, file.head.patch)
     batches = Batches(
         file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
         centred=parameters.centred, part=(devices.rank(), devices.ranks()),

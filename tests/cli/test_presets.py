@@ -1,6 +1,7 @@
 """Settings of older systems: what they print, what it stands for, and that it trains."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -52,7 +53,8 @@ def patches(tmp_path_factory):
 def test_the_list_says_in_a_line_what_each_preset_is(run):
     ended = run("parameters", "--presets")
     assert ended.code == 0
-    lines = [line.split("  ", 1) for line in ended.out.splitlines()]
+    assert max(map(len, ended.out.splitlines())) <= 80
+    lines = [line.split("  ", 1) for line in re.sub(r"\n +", " ", ended.out).splitlines()]
     assert [line[0] for line in lines] == PRESETS == [
         "carvana", "deepdetect-deeplab-vgg16", "deepdetect-enet", "deepdetect-pspnet-vgg16", "deepdetect-segnet",
         "deepdetect-unet", "efficientnet-b3-dice", "nnunet", "otx-lite-hrnet", "seed",
