@@ -56,13 +56,17 @@ def card(
 
 
 def _about(checkpoint: Checkpoint) -> str:
-    settings = {k: v for k, v in checkpoint.model.items() if k not in ("name", "channels", "classes")}
+    settings = {
+        key: value
+        for key, value in checkpoint.model.items()
+        if key not in ("name", "channels", "classes") and value not in (None, False)
+    }
     size = sum(weight.numel() for weight in checkpoint.weights.values() if weight.is_floating_point())
     named = "; ".join(
         filter(
             None,
             [
-                ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()),
+                ", ".join(_setting(name.replace("_", " "), value) for name, value in settings.items()),
                 f"{size:,} numbers",
             ],
         )
@@ -71,6 +75,11 @@ def _about(checkpoint: Checkpoint) -> str:
         f"A network (`{checkpoint.model['name']}`: {named}) that gives each pixel of an image one of "
         f"{counted(len(checkpoint.classes), 'class')}. Written by patchseg {__version__}."
     )
+
+
+def _setting(name: str, value: Any) -> str:
+    """Return a setting of a network, of a switch its name alone."""
+    return name if value is True else f"{name} {value}"
 
 
 def _classes(checkpoint: Checkpoint) -> str:
