@@ -83,8 +83,7 @@ def patchseg(learner: Learner, source: Batches) -> Step:
     """Return the step of the loop in patchseg/training/train.py."""
 
     def step() -> None:
-        images, masks = source.read(learner.step)
-        learner.learn(images, masks, progress=0.5)
+        learner.learn(source.read(learner.step), progress=0.5)
 
     return step
 

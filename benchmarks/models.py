@@ -113,7 +113,7 @@ def speed(label: str, file: PatchFile, device: torch.device, seconds: float) -> 
     learner = Learner.of(file, train, model, device)
     source = Batches(file, batch=batch, seed=0, device=device, augment=AugmentParameters(strength="standard"))
     learner.keep_average(0.99)
-    learning = rate_of(lambda: learner.learn(*source.read(learner.step), progress=0.5), device, seconds)
+    learning = rate_of(lambda: learner.learn(source.read(learner.step), progress=0.5), device, seconds)
     source.close()
     predictor = Predictor([folded(learner.network.eval())], device, learner.precision)
     count = devices.tile_batch(device, TILE)

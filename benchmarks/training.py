@@ -147,7 +147,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
         learner.keep_average(0.99)
         fixed = source.read(0)
         contenders = [
-            Contender("bare", bare(lambda: fixed)),
+            Contender("bare", bare(lambda: fixed[:2])),
             Contender("patchseg", patchseg(learner, source)),
         ]
         contenders.append(files(folder / "files", file))

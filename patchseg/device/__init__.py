@@ -5,9 +5,9 @@ tables and never from a stopwatch, and is recorded by those who ask.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -158,7 +158,7 @@ def normal(shape: torch.Size, number: float, device: torch.device) -> Tensor:
     return torch.empty(shape, device=device).normal_(generator=generator)
 
 
-Two = tuple[Tensor, Tensor]
+Made = TypeVar("Made")
 
 
 class Queue:
@@ -173,19 +173,18 @@ class Queue:
         if self._stream is not None:  # what the work needs may still be on its way there
             self._stream.wait_stream(torch.cuda.current_stream(device))
 
-    def run(self, work: Callable[[], Two]) -> tuple[Two, Any]:
-        """Do work that makes two tensors; return them, and on a GPU the mark after which they are ready."""
+    def run(self, work: Callable[[], Made]) -> tuple[Made, Any]:
+        """Do work that makes tensors; return them, and on a GPU the mark after which they are ready."""
         if self._stream is None:
             return work(), None
         with torch.cuda.stream(self._stream):
-            tensors = work()
-        return tensors, self._stream.record_event()
+            made = work()
+        return made, self._stream.record_event()
 
-    def taken(self, tensors: Two, mark: Any) -> Two:
-        """Return the tensors to the main queue, which waits for the mark first."""
-        if mark is not None:
-            main = torch.cuda.current_stream(tensors[0].device)
+    def take(self, tensors: Iterable[Tensor], mark: Any) -> None:
+        """Give the tensors to the main queue, which waits for the mark first."""
+        if self._stream is not None:
+            main = torch.cuda.current_stream(self._stream.device)
             main.wait_event(mark)
             for tensor in tensors:
                 tensor.record_stream(main)
-        return tensors

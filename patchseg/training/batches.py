@@ -13,9 +13,10 @@ from patchseg.parameters import AugmentParameters, Keep
 from patchseg.patches.split import random
 from patchseg.patches.store import PatchFile
 from patchseg.training.augment import Augmentation
+from patchseg.training.batch import Batch
 from patchseg.training.centring import Centring, Numbers
 from patchseg.training.draws import Draws, Floats
-from patchseg.training.keeping import Ahead, Batch, fetching, place_for
+from patchseg.training.keeping import Ahead, Pair, fetching, place_for
 from patchseg.training.recipe import recipe_of
 
 _ORDER = 3  # the stream of the order, beside those of the split and of the boxes
@@ -60,7 +61,7 @@ class Batches:
         )
         self._rows, self._mine = _dealt(batch, *part, neighbour=self._augment.recipe.cutmix > 0)
         self._steps = max(1, _AT_ONCE // self._mine)
-        self._made: tuple[int, Batch] | None = None
+        self._made: tuple[int, Pair] | None = None
         self._order: tuple[int, Numbers] = (-1, np.empty(0, np.int64))
         # On the CPU, a thread would only take its time from the network.
         ahead = device.type == "cuda" or self.place.keep == "file"
@@ -83,9 +84,9 @@ class Batches:
             self._made = number, self._together(number * self._steps)
         images, masks = self._made[1]
         start = place * len(self._rows)
-        return images[start : start + self._mine], masks[start : start + self._mine]
+        return Batch(images[start : start + self._mine], masks[start : start + self._mine])
 
-    def _together(self, first: int) -> Batch:
+    def _together(self, first: int) -> Pair:
         """Make the batches of some steps at once, from a step on that is a multiple of their number."""
         draws = Draws.of(self._seed, first * self._batch, self._steps * self._batch)
         numbers, centres = self._chosen(first, draws)

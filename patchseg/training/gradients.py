@@ -1,25 +1,25 @@
-"""A batch in, gradients out: precision, micro-batches, compilation, many processes, and what to do when memory runs out."""
+"""A batch in, gradients out: micro-batches, compilation, many processes, and what to do when memory runs out."""
 
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from patchseg import device as devices
 from patchseg.errors import first_line
 from patchseg.parameters import Precision
-from patchseg.training.losses import SupervisedLoss
+from patchseg.training.batch import Batch
+from patchseg.training.objectives.objective import Losses, Objective
 
 
 @dataclass
 class Gradients:
-    """Leaves the gradients of a batch's mean loss in the weights of a network.
+    """Leaves the gradients of a batch's mean loss in the weights of an objective.
 
     Attributes:
-        network: Raw pixels to logits, on the device; the weights are its own.
-        loss: Of logits, truth and class weights.
+        objective: What costs a batch, on the device; the weights are its own and its network's.
         device: Where it computes.
         precision: "fp32", "bf16" or "fp16".
         micro: Patches at once; halved when memory runs out.
@@ -27,8 +27,7 @@ class Gradients:
         notes: What a user should be told; emptied by who tells it.
     """
 
-    network: nn.Module
-    loss: SupervisedLoss
+    objective: Objective
     device: torch.device
     precision: Precision
     micro: int
@@ -40,25 +39,23 @@ class Gradients:
 
     def __post_init__(self) -> None:
         self.scaler = devices.scaler(self.device, self.precision)
-        self._weights = list(self.network.parameters())
-        self._plain = devices.shared(
-            self.network, self.device, idle=bool(getattr(self.network, "idle", False))
-        )
-        self._forward = torch.compile(self._plain) if self.compiled else self._plain  # type: ignore[assignment]
+        self.weights = list(self.objective.parameters())
+        self._forward = devices.shared(self.objective, self.device, idle=self.objective.idle)
+        if self.compiled:
+            self.objective.compile_network()
 
-    def __call__(self, images: Tensor, masks: Tensor, class_weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Compute them; return the mean loss, a scalar, and the logits of the last micro-batch, (n, K, S, S).
+    def __call__(self, batch: Batch, *, progress: float = 0.0) -> Losses:
+        """Compute them; return what the batch costs, with the logits of the last micro-batch.
 
         A batch that fails and is tried again is seen twice by the running statistics of batch norm.
 
         Args:
-            images: (B, C, S, S), on the device.
-            masks: (B, S, S) uint8.
-            class_weights: (K,) float32 or None.
+            batch: Of this process, on the device.
+            progress: How far the run is, 0 to 1.
         """
         while True:
             try:
-                result = self._whole(images, masks, class_weights)
+                result = self._whole(self.objective.complete(batch, progress=progress, most=self.micro))
             except devices.OUT_OF_MEMORY as error:
                 if devices.is_out_of_memory(error):
                     if self.micro == 1 or devices.ranks() > 1:
@@ -77,21 +74,23 @@ class Gradients:
                 return result
             action()  # not before the error is let go, which holds all that the batch has made
 
-    def _whole(self, images: Tensor, masks: Tensor, class_weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        for weight in self._weights:
+    def _whole(self, batch: Batch) -> Losses:
+        for weight in self.weights:
             weight.grad = None
-        parts = list(zip(torch.split(images, self.micro), torch.split(masks, self.micro), strict=True))
-        total = torch.zeros((), device=self.device)
-        for number, (part, truth) in enumerate(parts):
-            with devices.unshared(self._plain, until=number == len(parts) - 1):
-                with devices.autocast(self.device, self.precision):
-                    logits = self._forward(part)
-                loss = self.loss(logits, truth, class_weights)
-                if len(parts) > 1:
-                    loss = loss * (len(part) / len(images))
-                self.scaler.scale(loss).backward()
-            total = total + loss.detach()
-        return total, (logits[0] if isinstance(logits, list) else logits).detach()
+        pieces = batch.parts(self.micro)
+        found = []
+        for number, part in enumerate(pieces):
+            share = len(part.images) / len(batch.images)
+            with devices.unshared(self._forward, until=number == len(pieces) - 1):
+                losses = self._forward(part)
+                cost = losses.total if len(pieces) == 1 else losses.total * share
+                self.scaler.scale(cost).backward()
+            parts = {name: value * share for name, value in losses.parts.items()}
+            found.append(Losses(cost.detach(), losses.logits, parts))
+            del losses, cost  # with all that they were computed from
+        names = found[0].parts
+        sums = {name: torch.stack([each.parts[name] for each in found]).sum() for name in names}
+        return Losses(torch.stack([each.total for each in found]).sum(), found[-1].logits, sums)
 
     def _halve(self) -> None:
         self.micro = -(-self.micro // 2)
@@ -101,5 +100,6 @@ class Gradients:
         )
 
     def _give_up_compiling(self, error: str) -> None:
-        self._forward, self.compiled = self._plain, False
+        self.objective.run_plainly()
+        self.compiled = False
         self.notes.append(f"--compile: the network cannot be compiled here ({error}), so it runs as it is")

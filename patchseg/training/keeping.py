@@ -18,9 +18,10 @@ from patchseg.errors import UsageError
 from patchseg.parameters import Keep
 from patchseg.patches.store import PatchFile
 from patchseg.progress import megabytes
+from patchseg.training.batch import Batch, tensors
 
-Batch = tuple[Tensor, Tensor]  # images and masks
-Fetch = Callable[[NDArray[np.int64]], Batch]
+Pair = tuple[Tensor, Tensor]  # images and masks
+Fetch = Callable[[NDArray[np.int64]], Pair]
 
 _SHARE = 0.4  # of what is free, for patches: the network and its gradients need the rest
 
@@ -80,7 +81,7 @@ def fetching(file: PatchFile, keep: Keep, device: torch.device) -> Fetch:
             f"--keep {keep}: {file.path} does not fit ({megabytes(file.nbytes)}); give --keep file"
         ) from error
 
-    def fetch(numbers: NDArray[np.int64]) -> Batch:
+    def fetch(numbers: NDArray[np.int64]) -> Pair:
         index = torch.from_numpy(numbers)
         if keep == "device":
             index = index.to(device)
@@ -108,7 +109,9 @@ class Ahead:
         """Return the batch of a step, and begin that of the step after it."""
         now = self._next.pop(step, None) or self._begin(step)
         self._next = {step + 1: self._begin(step + 1)}
-        return self._queue.taken(*now.result())
+        batch, mark = now.result()
+        self._queue.take(tensors(batch), mark)
+        return batch
 
     def close(self) -> None:
         """End the thread; what it has begun is finished first."""
@@ -124,14 +127,14 @@ def _selected(images: Tensor, index: Tensor) -> Tensor:
     return plain.index_select(0, index).view(images.dtype)
 
 
-def _from_file(file: PatchFile, numbers: NDArray[np.int64]) -> Batch:
+def _from_file(file: PatchFile, numbers: NDArray[np.int64]) -> Pair:
     # HDF5 reads ascending, distinct numbers only.
     unique, back = np.unique(numbers, return_inverse=True)
     images, masks = (torch.from_numpy(array[back]) for array in file.read("train", unique))
     return images, masks
 
 
-def _sent(images: Tensor, masks: Tensor, device: torch.device) -> Batch:
+def _sent(images: Tensor, masks: Tensor, device: torch.device) -> Pair:
     if device.type == "cuda":  # page-locked memory is copied while the device computes
         images, masks = images.pin_memory(), masks.pin_memory()
     return images.to(device, non_blocking=True), masks.to(device, non_blocking=True)

@@ -1,6 +1,7 @@
 """The network with what makes it learn: gradients, optimizer, rate and average, and the state that a resumed run needs."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from patchseg.models.network import encoder_of
 from patchseg.parameters import ModelParameters, Precision, TrainParameters
 from patchseg.patches.store import PatchFile
 from patchseg.training.average import Average
+from patchseg.training.batch import Batch
 from patchseg.training.course import Course
 from patchseg.training.gradients import Gradients
 from patchseg.training.losses import loss_of, supervised
+from patchseg.training.means import TOTAL, Means
+from patchseg.training.objectives.supervised import Supervised
 from patchseg.training.optimizers import optimizer_of, set_rate
 
 _LOOK = 16  # every so many steps it is noted which classes are there and predicted
@@ -31,29 +35,24 @@ class Learner:
 
     Attributes:
         spec: What `models.build` made the network of.
-        network: Raw pixels to logits, on the device.
-        optimizer: Over its weights.
+        objective: The way of learning, with the network (raw pixels to logits), on the device.
+        optimizer: Over the weights.
         settings: The section `train`, planned.
         gradients: What a batch does to the network.
         course: The factor of the rate.
-        average: Of the weights, or None.
-        class_weights: (K,) float32 on the device, or None.
         step: Steps done.
         best: Best mean IoU so far.
     """
 
     spec: dict[str, Any]
-    network: Network
+    objective: Supervised
     optimizer: optim.Optimizer
     settings: TrainParameters
     gradients: Gradients
     course: Course
-    average: Average | None = None
-    class_weights: Tensor | None = None
     step: int = 0
     best: float | None = None
-    _loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))  # float32: MPS has no float64
-    _loss_count: int = 0
+    means: Means = field(default_factory=Means)
     _looked: Tensor | None = None  # (2, K): in how many looks a class was there, and predicted
     _frozen: bool | None = None  # whether the encoder was held still in the last step; None: not known
 
@@ -70,17 +69,37 @@ class Learner:
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         assert settings.batch is not None
         share = settings.batch // devices.ranks()
+        precision = devices.resolve_precision(settings.precision, device)
+        objective = Supervised(
+            network,
+            supervised(loss_of(settings.loss)),
+            arithmetic=partial(devices.autocast, device, precision),
+        )
         gradients = Gradients(
-            network, supervised(loss_of(settings.loss)), device,
-            devices.resolve_precision(settings.precision, device),
-            micro=min(settings.micro_batch or share, share), compiled=settings.compile,
-        )  # fmt: skip
+            objective,
+            device,
+            precision,
+            micro=min(settings.micro_batch or share, share),
+            compiled=settings.compile,
+        )
         course = Course(settings.schedule or "onecycle", settings.warm_up, settings.patience)
         optimizer = optimizer_of(network, settings)
-        learner = cls(spec, network, optimizer, settings, gradients, course)
+        learner = cls(spec, objective, optimizer, settings, gradients, course)
         if isinstance(settings.class_weights, list):
             learner.weigh(settings.class_weights)
         return learner
+
+    @property
+    def network(self) -> Network:
+        """Raw pixels to logits, on the device."""
+        network = self.objective.network
+        assert isinstance(network, Network)
+        return network
+
+    @property
+    def average(self) -> Average | None:
+        """The average of the weights, if there is one."""
+        return self.objective.average
 
     @property
     def device(self) -> torch.device:
@@ -103,18 +122,17 @@ class Learner:
                 f"train.class_weights: holds {len(weights)} numbers, the patches have {self.spec['classes']} classes; "
                 "give one each"
             )
-        self.class_weights = torch.tensor(weights, dtype=torch.float32, device=self.device)
+        self.objective.class_weights = torch.tensor(weights, dtype=torch.float32, device=self.device)
 
     def keep_average(self, decay: float) -> None:
         """Average the weights from here on, unless the decay is 0."""
-        self.average = Average(self.network, decay) if decay else None
+        self.objective.average = Average(self.network, decay) if decay else None
 
-    def learn(self, images: Tensor, masks: Tensor, *, progress: float) -> None:
+    def learn(self, batch: Batch, *, progress: float) -> None:
         """Take one step of the optimizer.
 
         Args:
-            images: (B, C, S, S) raw pixels of any dtype, on the device.
-            masks: (B, S, S) uint8.
+            batch: On the device.
             progress: How far the schedule is, 0 to 1.
         """
         settings, scaler = self.settings, self.gradients.scaler
@@ -124,21 +142,18 @@ class Learner:
             self.network.train()
             self._frozen = None
         self._freeze(self.step < settings.freeze)
-        loss, logits = self.gradients(images, masks, self.class_weights)
+        losses = self.gradients(batch, progress=progress)
         if self._frozen:
             self._forget_encoder()
         scaler.unscale_(self.optimizer)
         if settings.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+            nn.utils.clip_grad_norm_(self.gradients.weights, settings.clip)
         scaler.step(self.optimizer)
         scaler.update()
-        if self.average is not None:
-            self.average.update(self.step)
-        # Summed on the device: reading the loss would wait for it at every step.
-        self._loss_sum = self._loss_sum.to(self.device) + loss
-        self._loss_count += 1
+        self.objective.after_step(self.step)
+        self.means.add({TOTAL: losses.total, **losses.parts})
         if self.step % _LOOK == 0:
-            self._look(logits[:4], masks[-len(logits) :][:4])
+            self._look(losses.logits[:4], batch.masks[-len(losses.logits) :][:4])
         self.step += 1
 
     def _freeze(self, still: bool) -> None:
@@ -190,16 +205,14 @@ class Learner:
         assert self.settings.rate is not None
         return self.settings.rate
 
-    def mean_loss(self) -> float:
-        """Return the mean training loss since this was last asked, over all processes."""
-        self.share_loss()
-        mean = float(self._loss_sum) / max(self._loss_count, 1)
-        self._loss_sum, self._loss_count = torch.zeros_like(self._loss_sum), 0
-        return mean
+    def mean_losses(self) -> dict[str, float]:
+        """Return the mean training losses since this was last asked, over all processes."""
+        self.share_losses()
+        return self.means.taken()
 
-    def share_loss(self) -> None:
-        """Take the mean of the loss over all processes, since one of them saves for all."""
-        self._loss_sum = devices.summed(self._loss_sum.to(self.device)) / devices.ranks()
+    def share_losses(self) -> None:
+        """Take the means of the losses over all processes, since one of them saves for all."""
+        self.means.share(self.device)
 
     def predictor(self) -> Predictor:
         """Return the network as it would be saved now, for a validation; all processes ask for it at once."""
@@ -215,7 +228,7 @@ class Learner:
         """Return what `restore` needs beside the weights."""
         return {
             "step": self.step, "best": self.best, "optimizer": self.optimizer.state_dict(),
-            "loss_sum": float(self._loss_sum), "loss_count": self._loss_count,
+            **self.means.state(), "objective": self.objective.state(),
             "course": self.course.state(), "micro": self.gradients.micro, "scaler": self.gradients.scaler.state_dict(),
             "network": None if self.average is None else _copied(self.network),
             "ema": None if self.average is None else self.average.decay,
@@ -230,8 +243,8 @@ class Learner:
             self.average.network.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best = state["step"], state["best"]
-        self._loss_sum = torch.tensor(state["loss_sum"])
-        self._loss_count = state["loss_count"]
+        self.means.restore(state)
+        self.objective.restore(state.get("objective") or {})
         self.course.restore(state["course"])
         if self.settings.micro_batch is None:
             self.gradients.micro = state["micro"]

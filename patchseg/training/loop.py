@@ -14,6 +14,7 @@ from patchseg.training.budget import Budget
 from patchseg.training.interrupt import Interrupt
 from patchseg.training.keeper import Keeper
 from patchseg.training.learner import Learner
+from patchseg.training.means import TOTAL
 from patchseg.training.record import Record
 from patchseg.training.validate import Validation, validate
 
@@ -53,7 +54,7 @@ class Run:
         with Interrupt() as interrupt:
             self._bar()
             while budget.total is None or learner.step < budget.total:
-                learner.learn(*self.batches.read(learner.step), progress=budget.progress(learner.step))
+                learner.learn(self.batches.read(learner.step), progress=budget.progress(learner.step))
                 self.progress.step()
                 self._tell_notes()
                 asked, ending, late = self._agreed(interrupt)
@@ -80,7 +81,7 @@ class Run:
         return devices.agreed(self.learner.device, *flags)
 
     def _leave(self) -> None:
-        self.learner.share_loss()
+        self.learner.share_losses()
         saved = self.keeper.save_last(self.learner, self.budget, {}) if devices.rank() == 0 else None
         saved = devices.told(saved)  # whoever ended before it is saved would take the others along
         self.progress.stop()
@@ -105,7 +106,7 @@ class Run:
         """End early as asked; save that, and only then take the stop file away: whatever comes, one of them tells."""
         first = devices.rank() == 0
         if self._end_early():
-            self.learner.share_loss()
+            self.learner.share_losses()
             if first:
                 self.keeper.save_last(self.learner, self.budget, {})
         if first:
@@ -148,13 +149,14 @@ class Run:
     def _end_epoch(self) -> None:
         """Validate, write a line, save."""
         learner, budget = self.learner, self.budget
-        loss = learner.mean_loss()
+        losses = learner.mean_losses()
+        loss = losses[TOTAL]
         if not math.isfinite(loss):
             raise PatchsegError(
                 f"the training loss has become {loss} by step {learner.step}; choose a smaller --rate, or check the images"
             )
         found = validate(self.keeper.file, learner.predictor())
-        line = self._line(loss, found)
+        line = self._line(losses, found)
         score = line.get("mean_iou")
         # Without validation regions the last network is the best one known.
         better = found is None or learner.best is None or (score is not None and score > learner.best)
@@ -171,11 +173,11 @@ class Run:
             self.keeper.save_last(learner, budget, line)
         self._doubt()
 
-    def _line(self, loss: float, found: Validation | None) -> dict[str, Any]:
+    def _line(self, losses: dict[str, float], found: Validation | None) -> dict[str, Any]:
         learner, names = self.learner, self.keeper.file.head.classes.names
         return {
             "epoch": math.ceil(learner.step / self.budget.epoch_steps), "step": learner.step,
-            "loss/train": loss, "rate": learner.rate,
+            **losses, "rate": learner.rate,
             **(found.scores(names) if found else {}), "seconds": round(self.budget.elapsed, 2),
         }  # fmt: skip
 

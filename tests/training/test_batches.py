@@ -70,7 +70,7 @@ def test_batches_are_the_stored_patches_wherever_they_are_kept(stored, keep, bat
     ):
         assert batches.place.keep == keep
         for step in (0, 1, 2, 3, 2, 7):
-            got_images, got_masks = batches.read(step)
+            got_images, got_masks = batches.read(step)[:2]
             numbers = batches.numbers(step)
             assert got_images.shape == (batch, 2, 8, 8)
             assert got_images.is_contiguous(memory_format=torch.channels_last)
@@ -92,8 +92,8 @@ def test_processes_share_the_batches_that_one_would_make(tmp_path, noise, write_
             for part in ((0, 1), (0, 3), (1, 3), (2, 3))
         ]
         for step in (0, 1, 2, 9):
-            shares = [part.read(step) for part in parts]
-            for whole, pieces in zip(alone.read(step), zip(*shares, strict=True), strict=True):
+            shares = [part.read(step)[:2] for part in parts]
+            for whole, pieces in zip(alone.read(step)[:2], zip(*shares, strict=True), strict=True):
                 assert {len(piece) for piece in pieces} == {2}
                 torch.testing.assert_close(torch.cat(pieces), whole, rtol=0, atol=1e-3)
 
@@ -103,10 +103,10 @@ def test_a_varied_batch_is_a_function_of_seed_and_step_alone(tmp_path, noise, wr
         one, other = (
             Batches(file, batch=4, seed=1, device=CPU, augment=VARIED, centred=0.3) for _ in range(2)
         )
-        expected = [one.read(step) for step in range(6)]
+        expected = [one.read(step)[:2] for step in range(6)]
         torch.manual_seed(7)
         for step in (5, 0, 3):
-            assert all(torch.equal(a, b) for a, b in zip(other.read(step), expected[step], strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(other.read(step)[:2], expected[step], strict=True))
         again = Batches(file, batch=4, seed=2, device=CPU, augment=VARIED).read(0)
     assert not torch.equal(again[0], expected[0][0])
 
@@ -118,7 +118,7 @@ def test_batches_that_are_varied_together_stay_batches_of_their_own(tmp_path, no
     with PatchFile(write_patches(tmp_path / "p.h5", images, masks)) as file:
         batches = Batches(file, batch=3, seed=1, device=CPU, augment=mixed)
         for step in (0, 1, 4, 5, 11):
-            numbers, (seen, _) = batches.numbers(step), batches.read(step)
+            numbers, (seen, _) = batches.numbers(step), batches.read(step)[:2]
             for row in range(3):
                 own, after = (
                     torch.from_numpy(images[numbers[(row + k) % 3]]).permute(2, 0, 1) for k in (0, 1)
@@ -164,7 +164,7 @@ def test_of_patches_with_a_margin_the_middle_is_trained_on(tmp_path, noise, writ
     images, masks = noise(COUNT, side=14, channels=2)
     path = write_patches(tmp_path / "p.h5", images, masks, margin=3)
     with PatchFile(path) as file, closing(Batches(file, batch=4, seed=5, device=CPU, keep=keep)) as batches:
-        got_images, got_masks = batches.read(1)
+        got_images, got_masks = batches.read(1)[:2]
         numbers = batches.numbers(1)
         assert got_images.is_contiguous(memory_format=torch.channels_last)
         assert (got_images.permute(0, 2, 3, 1).numpy() == images[numbers, 3:11, 3:11]).all()
@@ -199,7 +199,7 @@ def test_batches_on_cuda_are_those_of_the_cpu(tmp_path, noise, write_patches, dt
             closing(Batches(file, batch=4, seed=0, device=torch.device("cuda"), keep=keep))
         )
         for step in range(5):
-            for mine, its in zip(here.read(step), there.read(step), strict=True):
+            for mine, its in zip(here.read(step)[:2], there.read(step)[:2], strict=True):
                 assert its.is_cuda
                 assert (mine.numpy() == its.cpu().numpy()).all()
 
@@ -215,6 +215,6 @@ def test_varied_batches_on_cuda_are_those_of_the_cpu_but_for_their_noise(tmp_pat
             for kind in ("cpu", "cuda")
         )
         for step in range(8):
-            (images, masks), (its, labels) = here.read(step), there.read(step)
+            (images, masks), (its, labels) = here.read(step)[:2], there.read(step)[:2]
             torch.testing.assert_close(its.cpu(), images, rtol=1e-3, atol=0.1)
             assert (labels.cpu() != masks).float().mean() < 1e-3

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from patchseg.models.unet import UNet
+from patchseg.training.batch import Batch
 from patchseg.training.gradients import Gradients
 from patchseg.training.losses import loss_of, supervised
+from patchseg.training.objectives.supervised import Supervised
 
 CPU = torch.device("cpu")
 
@@ -22,7 +24,7 @@ def batch(n=8):
 
 
 def gradients(net, loss="ce", micro=8, **more):
-    return Gradients(net, supervised(loss_of(loss)), CPU, "fp32", micro=micro, **more)
+    return Gradients(Supervised(net, supervised(loss_of(loss))), CPU, "fp32", micro=micro, **more)
 
 
 def taken(net):
@@ -32,8 +34,8 @@ def taken(net):
 @pytest.mark.parametrize("micro", [1, 3, 4])
 def test_micro_batches_add_up_to_the_batch(micro):
     whole, parts = network(), network()
-    expected, _ = gradients(whole)(*batch(), None)
-    loss, logits = gradients(parts, micro=micro)(*batch(), None)
+    expected, *_ = gradients(whole)(Batch(*batch()))
+    loss, logits, _ = gradients(parts, micro=micro)(Batch(*batch()))
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(taken(parts), taken(whole), rtol=1e-4, atol=1e-6)
     assert logits.shape[1:] == (3, 16, 16)
@@ -42,9 +44,9 @@ def test_micro_batches_add_up_to_the_batch(micro):
 def test_gradients_do_not_pile_up_from_batch_to_batch():
     net = network()
     step = gradients(net)
-    step(*batch(), None)
+    step(Batch(*batch()))
     first = taken(net).clone()
-    step(*batch(), None)
+    step(Batch(*batch()))
     torch.testing.assert_close(taken(net), first)
 
 
@@ -53,7 +55,7 @@ def test_deep_supervision_learns_from_all_levels_at_once():
     assert len(net.deep_heads) == 0  # of 3 levels, the coarsest but one is the coarsest of the way up
     torch.manual_seed(0)
     net = UNet(channels=1, classes=3, width=4, levels=4, norm="group", deep_supervision=True).train()
-    loss, logits = gradients(net)(*batch(), None)
+    loss, logits, _ = gradients(net)(Batch(*batch()))
     assert logits.shape == (8, 3, 16, 16)
     fine, coarse = net(batch()[0])
     expected = (
@@ -79,8 +81,8 @@ class Hungry(nn.Module):
 def test_when_memory_runs_out_the_batch_is_halved_until_it_fits_and_that_is_told():
     hungry, plain = Hungry(2), network()
     step = gradients(hungry)
-    loss, _ = step(*batch(), None)
-    expected, _ = gradients(plain)(*batch(), None)
+    loss, *_ = step(Batch(*batch()))
+    expected, *_ = gradients(plain)(Batch(*batch()))
     assert step.micro == 2
     assert [note[:19] for note in step.notes] == ["memory has run out:"] * 2
     torch.testing.assert_close(loss, expected)
@@ -89,13 +91,13 @@ def test_when_memory_runs_out_the_batch_is_halved_until_it_fits_and_that_is_told
 
 def test_a_single_patch_that_does_not_fit_is_an_error():
     with pytest.raises(torch.OutOfMemoryError):
-        gradients(Hungry(0))(*batch(), None)
+        gradients(Hungry(0))(Batch(*batch()))
 
 
 def test_other_errors_are_not_taken_for_too_little_memory():
     step = gradients(network())
     with pytest.raises(RuntimeError, match="size"):
-        step(batch()[0], batch()[1][:, :5], None)
+        step(Batch(batch()[0], batch()[1][:, :5]))
     assert step.micro == 8
 
 
@@ -109,19 +111,19 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is(monkeypatch):
     monkeypatch.setattr(torch, "compile", compile_badly)
     net, plain = network(), copy.deepcopy(network())
     step = gradients(net, compiled=True)
-    loss, _ = step(*batch(), None)
+    loss, *_ = step(Batch(*batch()))
     assert not step.compiled
     (note,) = step.notes
     assert note.startswith("--compile: the network cannot be compiled here (")
-    torch.testing.assert_close(loss, gradients(plain)(*batch(), None)[0])
+    torch.testing.assert_close(loss, gradients(plain)(Batch(*batch()))[0])
 
 
 @pytest.mark.slow
 def test_a_compiled_network_has_the_gradients_of_the_plain_one():
     net, plain = network(), copy.deepcopy(network())
     step = gradients(net, compiled=True)
-    loss, _ = step(*batch(), None)
-    expected, _ = gradients(plain)(*batch(), None)
+    loss, *_ = step(Batch(*batch()))
+    expected, *_ = gradients(plain)(Batch(*batch()))
     assert step.compiled
     assert step.notes == []
     torch.testing.assert_close(loss, expected)

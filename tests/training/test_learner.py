@@ -7,6 +7,7 @@ import torch
 from patchseg.errors import DataError, UsageError
 from patchseg.parameters import ModelParameters, TrainParameters
 from patchseg.patches.store import PatchFile
+from patchseg.training.batch import Batch
 from patchseg.training.learner import Learner
 from patchseg.training.losses import loss_of
 from patchseg.training.optimizers import OPTIMIZERS
@@ -47,8 +48,8 @@ def test_every_optimizer_learns_an_easy_set(easy, learner, optimizer):
     rate = {"sgd": 0.1, "radam": 0.2, "rmsprop": 0.002, "adagrad": 0.1}.get(optimizer, 0.02)
     student, losses = learner(optimizer=optimizer, rate=rate), []
     for step in range(60):
-        student.learn(*easy[1], progress=step / 59)
-        losses.append(student.mean_loss())
+        student.learn(Batch(*easy[1]), progress=step / 59)
+        losses.append(student.mean_losses()["loss/train"])
     assert np.mean(losses[-5:]) < 0.4 * losses[0]
     right = student.predictor()(easy[1][0].permute(0, 2, 3, 1)).argmax(1) == easy[1][1]
     assert right.float().mean() > 0.9
@@ -73,12 +74,12 @@ def test_the_loss_is_the_mean_since_it_was_last_asked(easy, learner):
     student, alone = learner(), learner()
     singles = []
     for _ in range(3):
-        alone.learn(*easy[1], progress=0.5)
-        student.learn(*easy[1], progress=0.5)
-        singles.append(alone.mean_loss())
+        alone.learn(Batch(*easy[1]), progress=0.5)
+        student.learn(Batch(*easy[1]), progress=0.5)
+        singles.append(alone.mean_losses()["loss/train"])
     assert singles[0] != singles[1]
-    assert student.mean_loss() == pytest.approx(np.mean(singles), rel=1e-6)
-    assert student.mean_loss() == 0
+    assert student.mean_losses()["loss/train"] == pytest.approx(np.mean(singles), rel=1e-6)
+    assert student.mean_losses()["loss/train"] == 0
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 5.0]])
@@ -88,8 +89,8 @@ def test_the_loss_is_of_the_network_in_training_with_the_weights_of_the_classes(
     logits = copy.deepcopy(student.network).train()(images)
     expected = loss_of("ce")(logits, masks, None if weights is None else torch.tensor(weights))
     student.predictor()  # leaves the network in evaluation mode
-    student.learn(images, masks, progress=0.5)
-    assert student.mean_loss() == pytest.approx(expected.item(), rel=1e-6)
+    student.learn(Batch(images, masks), progress=0.5)
+    assert student.mean_losses()["loss/train"] == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_a_wrong_number_of_class_weights_is_refused(learner):
@@ -105,7 +106,7 @@ def test_the_gradient_is_clipped_to_a_norm(easy, learner):
     for clip in (0.0, 1e-3, 1e3):
         student = learner(clip=clip, **sgd)
         before = vector(student)
-        student.learn(*easy[1], progress=0.5)
+        student.learn(Batch(*easy[1]), progress=0.5)
         moved[clip] = (vector(student) - before).norm().item()
     assert moved[1e-3] == pytest.approx(1e-3, rel=1e-2)
     assert moved[0.0] == moved[1e3] > 0.1
@@ -114,7 +115,7 @@ def test_the_gradient_is_clipped_to_a_norm(easy, learner):
 def test_the_rate_follows_the_schedule_down_to_its_last_small_value(easy, learner):
     student = learner(rate=0.02)
     for progress in (0.0, 0.15, 0.6, 1.0):
-        student.learn(*easy[1], progress=progress)
+        student.learn(Batch(*easy[1]), progress=progress)
         assert student.rate == pytest.approx(0.02 * onecycle(progress))
     assert student.rate == pytest.approx(2e-5)
 
@@ -124,14 +125,14 @@ def test_a_network_with_deep_supervision_learns_from_all_its_levels(easy):
     student = Learner.of(easy[0], TrainParameters(rate=0.02, batch=8), model, CPU)
     before = [head.weight.detach().clone() for head in student.network.deep_heads]
     assert before
-    student.learn(*easy[1], progress=0.5)
+    student.learn(Batch(*easy[1]), progress=0.5)
     assert not any(map(torch.equal, before, [head.weight for head in student.network.deep_heads]))
 
 
 def test_a_batch_to_ignore_costs_nothing_and_breaks_nothing(easy, learner):
     student = learner()
-    student.learn(easy[1][0], torch.full_like(easy[1][1], 255), progress=0.5)
-    assert student.mean_loss() == 0
+    student.learn(Batch(easy[1][0], torch.full_like(easy[1][1], 255)), progress=0.5)
+    assert student.mean_losses()["loss/train"] == 0
     assert vector(student).isfinite().all()
 
 
@@ -139,13 +140,13 @@ def test_a_batch_to_ignore_costs_nothing_and_breaks_nothing(easy, learner):
 def test_a_restored_learner_goes_on_bit_for_bit(easy, learner, differences, tmp_path, optimizer):
     straight, stopped, restored = (learner(optimizer=optimizer, seed=seed) for seed in (0, 0, 1))
     for step in range(5):
-        straight.learn(*easy[1], progress=step / 4)
+        straight.learn(Batch(*easy[1]), progress=step / 4)
     for step in range(2):
-        stopped.learn(*easy[1], progress=step / 4)
+        stopped.learn(Batch(*easy[1]), progress=step / 4)
     torch.save((stopped.weights(), stopped.state() | {"best": 0.5}), tmp_path / "state.pt")
     restored.restore(*torch.load(tmp_path / "state.pt", weights_only=True))
     for step in range(2, 5):
-        restored.learn(*easy[1], progress=step / 4)
+        restored.learn(Batch(*easy[1]), progress=step / 4)
     assert restored.best == 0.5
     assert not differences(straight.weights(), restored.weights())
     assert not differences(straight.state(), restored.state() | {"best": None})
@@ -156,7 +157,7 @@ def test_weights_that_were_taken_do_not_change_with_the_network(easy, learner):
     student = learner()
     taken = student.weights()
     before = copy.deepcopy(taken)
-    student.learn(*easy[1], progress=0.5)
+    student.learn(Batch(*easy[1]), progress=0.5)
     assert all(torch.equal(taken[name], before[name]) for name in before)
 
 
@@ -201,11 +202,11 @@ def test_weights_of_a_network_with_other_heads_are_refused_with_their_cure(easy,
 def test_a_run_may_go_on_in_fp16_and_come_back(easy, learner):
     student = learner()
     for precision in ("fp16", "fp32"):
-        student.learn(*easy[1], progress=0.5)
+        student.learn(Batch(*easy[1]), progress=0.5)
         other = learner(precision=precision)
         other.restore(student.weights(), student.state())
         student = other
-    student.learn(*easy[1], progress=0.5)
+    student.learn(Batch(*easy[1]), progress=0.5)
     assert student.step == 3
 
 
@@ -224,6 +225,6 @@ def test_a_class_is_missed_only_where_it_is(easy, learner, micro):
     student.network.head.bias.data = torch.tensor([9.0, 0.0, 0.0])  # nothing but background
     masks = easy[1][1].clamp(max=1)
     masks[:-1] = 0
-    student.learn(easy[1][0], masks.flip(0) if micro == 8 else masks, progress=0.5)
+    student.learn(Batch(easy[1][0], masks.flip(0) if micro == 8 else masks), progress=0.5)
     assert student.unpredicted() == [1]
     assert student.unpredicted() == []

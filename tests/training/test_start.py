@@ -14,6 +14,7 @@ from patchseg.models.checkpoint import load
 from patchseg.parameters import ModelParameters, TrainParameters
 from patchseg.patches.store import PatchFile
 from patchseg.progress import Progress
+from patchseg.training.batch import Batch
 from patchseg.training.learner import Learner
 from patchseg.training.optimizers import groups_of, optimizer_of, set_rate
 from patchseg.training.start import ORIGIN, require_encoder, require_settings
@@ -52,7 +53,7 @@ def learner(patches):
     """Make a learner of a network with an encoder, and a batch; parameters of train as keywords."""
     with PatchFile(patches) as file:
         images = torch.randint(0, 255, (4, 1, 32, 32), generator=torch.Generator().manual_seed(0))
-        batch = images.to(torch.uint8), (images[:, 0] > 120).to(torch.uint8)
+        batch = Batch(images.to(torch.uint8), (images[:, 0] > 120).to(torch.uint8))
 
         def make(**values):
             settings = TrainParameters(**{"rate": 0.01, "batch": 4, "weight_decay": 0.1} | values)
@@ -74,11 +75,11 @@ def test_a_frozen_encoder_stays_as_it_is_with_its_statistics_and_then_learns(lea
     encoder, decoder = student.network.encoder, student.network.model.decoder
     before = state_of(encoder), state_of(decoder)
     for _ in range(2):
-        student.learn(*batch, progress=0.5)
+        student.learn(batch, progress=0.5)
         student.network.eval()  # as a validation does
     assert not changed(encoder, before[0])
     assert len(changed(decoder, before[1])) == len(before[1])
-    student.learn(*batch, progress=0.5)
+    student.learn(batch, progress=0.5)
     # Biases of residual branches have no gradient yet, since these end in scales of 0.
     learned = {name for name, weight in before[0].items() if weight.ndim > 1 or "running" in name}
     assert learned <= changed(encoder, before[0])
@@ -91,7 +92,7 @@ def test_what_a_frozen_step_does_does_not_depend_on_how_it_is_frozen(learner, va
     other, _ = learner(freeze=1)
     for one in (student, other):
         for _ in range(2):
-            one.learn(*batch, progress=0.5)
+            one.learn(batch, progress=0.5)
     assert not changed(student.network, other.network.state_dict())
 
 

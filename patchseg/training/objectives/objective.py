@@ -1,0 +1,88 @@
+"""What every way of learning has in common: a network, maybe its average, losses of a batch, and what follows a step."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from patchseg.training.average import Average
+from patchseg.training.batch import Batch
+
+
+class Losses(NamedTuple):
+    """What a batch costs.
+
+    Attributes:
+        total: Scalar to be minimized.
+        logits: (B, K, S, S) of the labelled patches, without gradient.
+        parts: Scalars without gradient that are worth a curve, by name; means over patches.
+    """
+
+    total: Tensor
+    logits: Tensor
+    parts: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """A way of learning.
+
+    Args:
+        network: Raw pixels to logits.
+        arithmetic: Returns the context in which it computes, such as autocast.
+
+    Attributes:
+        average: Of the network's weights, or None: what is validated and saved, and a teacher where there is one.
+        idle: Whether a step may leave parameters without a gradient.
+    """
+
+    average: Average | None = None
+
+    def __init__(
+        self, network: nn.Module, *, arithmetic: Callable[[], AbstractContextManager[Any]] = nullcontext
+    ) -> None:
+        super().__init__()
+        self.network, self._arithmetic = network, arithmetic
+        # In a tuple, since it would be another part of this module otherwise.
+        self._run: tuple[Callable[[Tensor], Tensor | list[Tensor]]] = (network,)
+        self.idle = bool(getattr(network, "idle", False))
+
+    def compile_network(self) -> None:
+        """Run the network compiled from here on."""
+        self._run = (torch.compile(self.network),)
+
+    def run_plainly(self) -> None:
+        """Run the network as it is."""
+        self._run = (self.network,)
+
+    def logits(self, images: Tensor) -> Tensor | list[Tensor]:
+        """Return the network's logits of raw pixels, a list under deep supervision."""
+        with self._arithmetic():
+            return self._run[0](images)
+
+    def complete(self, batch: Batch, *, progress: float, most: int) -> Batch:
+        """Return a batch with what it takes to learn from it, such as a teacher's labels, before it is cut into parts.
+
+        Args:
+            batch: Of this process.
+            progress: How far the run is, 0 to 1.
+            most: Patches at once.
+        """
+        return batch
+
+    def forward(self, batch: Batch) -> Losses:
+        """Return what a part of a batch costs."""
+        raise NotImplementedError
+
+    def after_step(self, step: int) -> None:
+        """Take in what the optimizer has done in a step."""
+        if self.average is not None:
+            self.average.update(step)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs beside the network and its average: plain tensors on the CPU, numbers, text."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
