@@ -97,6 +97,9 @@ class PrepareParameters(Section):
     validation: float = setting(0.2, "share of the images kept for validation", ge=0, lt=1)
     val_images: str | None = setting(None, "folder of validation images, instead of a share")
     val_masks: str | None = setting(None, "folder of their masks")
+    unlabelled: str | None = setting(
+        None, "folder of images without masks, which `train --objective` can learn from, too"
+    )
     group: str | None = setting(
         None, "regular expression; images whose names give the same match (or first group) stay on one side"
     )

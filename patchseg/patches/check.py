@@ -1,6 +1,8 @@
 """Everything wrong with a data set, found before anything is cut and listed in one go."""
 
+import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,14 +38,30 @@ class Inspection(NamedTuple):
     pulled: int = 0  # pixels at the soft edges of objects
     names: tuple[str, ...] = ()  # of the channels
     reading: Reading = Reading()  # how its files are read, with what was found of them
+    images: tuple["Seen", ...] = ()  # all that have masks
+    unlabelled: tuple["Seen", ...] = ()  # those without
 
 
-class _Image(NamedTuple):
+class Seen(NamedTuple):
+    """What an image is.
+
+    Attributes:
+        path: Its file.
+        shape: (H, W, C).
+        dtype: Of its pixels.
+        names: Of the channels.
+        gray: Whether it is stored as three equal channels.
+        top: The greatest absolute value.
+        digest: Of its size and pixels; of gray in three channels that of one. Empty where nobody asked.
+    """
+
     path: Path
-    shape: tuple[int, int, int]  # (H, W, C)
+    shape: tuple[int, int, int]
     dtype: np.dtype[Any]
-    names: tuple[str, ...]  # of the channels
-    gray: bool  # stored as three equal channels
+    names: tuple[str, ...]
+    gray: bool
+    top: float = 0.0
+    digest: bytes = b""
 
 
 class _Mask(NamedTuple):
@@ -62,6 +80,7 @@ def inspect(
     mistakes: Sequence[str] = (),
     labels: MaskReading = MaskReading(),
     reading: Reading = Reading(),
+    unlabelled: Sequence[Path] = (),
 ) -> Inspection:
     """Read every image and every mask of a data set.
 
@@ -73,28 +92,31 @@ def inspect(
         labels: How masks are read whose classes are derived.
         reading: How files are read. Where all images are gray stored as RGB and no channels are chosen, what is
             returned chooses gray.
+        unlabelled: Images without masks, which must be like the others.
 
     Raises:
         DataError: Whatever is wrong, a line a file.
     """
     wrong = list(mistakes)
-    images: list[_Image] = []
+    images: list[Seen] = []
     masks: list[_Mask] = []
-    progress.start("checking", len(pairs))
+    look = partial(seen, compared=bool(unlabelled))
+    progress.start("checking", len(pairs) + len(unlabelled))
     for pair in pairs:
         assert pair.mask is not None
-        image, mask = _note(_image, pair.image, reading, wrong), _note(_mask, pair, reading, wrong)
+        image, mask = _note(look, pair.image, reading, wrong), _note(_mask, pair, reading, wrong)
         if image is not None and mask is not None:
             finding = mismatch(image.path, image.shape[:2], mask.path, mask.shape[:2])
             wrong += [str(finding)] if finding else []
         images += [image] if image is not None else []
         masks += [mask] if mask is not None else []
         progress.step()
-    progress.stop()
     if reading.channels is None and all_gray([(image.gray, image.names) for image in images]):
         images = [image._replace(shape=(*image.shape[:2], 1), names=(GRAY,)) for image in images]
         reading = reading._replace(channels=(GRAY,))
-    wrong += strangers([(image.path, image.names, image.dtype) for image in images])
+    spare = _spare(unlabelled, images, reading, wrong, progress)
+    progress.stop()
+    wrong += strangers([(image.path, image.names, image.dtype) for image in [*images, *spare]])
     surveys = [mask.survey for mask in masks]
     if classes is not None:
         wrong += [told for survey in surveys if (told := unknown(survey, classes))]
@@ -103,8 +125,31 @@ def inspect(
     return Inspection(
         classes or derive(surveys, labels), [i.shape[:2] for i in images], images[0].shape[2], images[0].dtype,
         surveys, sum(mask.overlap for mask in masks), sum(mask.pulled for mask in masks),
-        images[0].names, reading._replace(tell=silent),
+        images[0].names, reading._replace(tell=silent), tuple(images), tuple(spare),
     )  # fmt: skip
+
+
+def _spare(
+    unlabelled: Sequence[Path], images: list[Seen], reading: Reading, wrong: list[str], progress: Progress
+) -> list[Seen]:
+    """Read the images without masks."""
+    reading = reading_of_unlabelled(reading, images[0].names if images else ())
+    spare = []
+    for path in unlabelled:
+        image = _note(partial(seen, compared=True), path, reading, wrong)
+        spare += [image] if image is not None else []
+        progress.step()
+    return spare
+
+
+def reading_of_unlabelled(reading: Reading, names: tuple[str, ...]) -> Reading:
+    """Return how images without masks are read: as the others, so where those are gray, gray may be stored as RGB.
+
+    Args:
+        reading: That of the others.
+        names: Their channels.
+    """
+    return reading._replace(channels=(GRAY,)) if reading.channels is None and names == (GRAY,) else reading
 
 
 def require_finite(pixels: Array, path: Path, *, top: int = 0) -> None:
@@ -139,17 +184,32 @@ def _note(
         return None
 
 
-def _image(path: Path, reading: Reading) -> _Image:
-    """Read all of an image once, so that damage shows now and not after half the work."""
+def seen(path: Path, reading: Reading, *, compared: bool) -> Seen:
+    """Read all of an image once, so that damage shows now and not after half the work.
+
+    Args:
+        path: Its file.
+        reading: How it is read.
+        compared: Whether its pixels are to be held against those of others.
+
+    Raises:
+        DataError: It cannot be read, or holds NaN or infinity.
+    """
     with open_image(path, reading) as image:
         height, width, channels = image.shape
-        gray = channels == 3
+        gray, top = channels == 3, 0.0
+        digests = [hashlib.blake2b(f"{height} {width} {image.dtype}".encode()) for _ in range(2)]
         rows = max(1, _BAND // width)
-        for top in range(0, height, rows):
-            pixels = image.read(Box(top, 0, min(rows, height - top), width))
-            require_finite(pixels, path, top=top)
+        for start in range(0, height, rows):
+            pixels = image.read(Box(start, 0, min(rows, height - start), width))
+            require_finite(pixels, path, top=start)
             gray = gray and are_gray(pixels)
-        return _Image(path, image.shape, image.dtype, channel_names(image), gray)
+            if compared:
+                top = max(top, abs(float(pixels.min())), abs(float(pixels.max())))
+                for digest, part in zip(digests, (pixels, pixels[:, :, :1]), strict=True):
+                    digest.update(np.ascontiguousarray(part).data)
+        known = digests[gray].digest() if compared else b""
+        return Seen(path, image.shape, image.dtype, channel_names(image), gray, top, known)
 
 
 def _mask(pair: Pair, reading: Reading) -> _Mask:

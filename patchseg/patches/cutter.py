@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.errors import DataError
-from patchseg.imaging import Box, open_image
+from patchseg.imaging import Box, Reading, open_image
 from patchseg.imaging.address import files_of
 from patchseg.imaging.scale import ScaledSource
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import IGNORE
 from patchseg.parameters import PrepareParameters
-from patchseg.patches.check import Inspection
+from patchseg.patches.check import Inspection, reading_of_unlabelled
+from patchseg.patches.layout import UNLABELLED
 from patchseg.patches.pairs import Pair
 from patchseg.patches.sampling import cut, flips, sample_boxes
 from patchseg.patches.sides import lacking
@@ -23,6 +24,10 @@ from patchseg.patches.split import Region, random
 from patchseg.patches.statistics import Statistics
 from patchseg.patches.store import PatchWriter
 from patchseg.progress import Progress
+
+_UNLABELLED = (
+    7  # the stream of the draws in images without masks, beside those of the split and of the other boxes
+)
 
 
 class _Loaded(NamedTuple):
@@ -47,19 +52,14 @@ class Cutter:
         assert parameters.patch is not None
         self._parameters, self._patch = parameters, parameters.patch
         self.classes, self._reading = inspection.classes, inspection.reading
+        self._unlabelled = reading_of_unlabelled(inspection.reading, inspection.names)
         self.statistics = Statistics(inspection.names)
         self.seen = {side: np.zeros(len(self.classes), np.int64) for side in ("train", "val")}
 
     def cut(self, number: int, pair: Pair, group: str, regions: list[Region]) -> None:
         """Store the patches and validation regions of an image."""
         loaded = self._load(pair)
-        sides = "+".join(sorted({region.side for region in regions}))
-        source = self._writer.add_source(
-            Path(os.path.relpath(pair.image.resolve(), self._folder)).as_posix(),
-            _sha256(pair.image),
-            group,
-            sides,
-        )
+        source = self._add_source(pair.image, group, "+".join(sorted({region.side for region in regions})))
         for part, region in enumerate(regions):
             pixels, mask = loaded.pixels[region.box.slices], loaded.mask[region.box.slices]
             self.seen[region.side] += [(mask == index).any() for index in range(len(self.classes))]
@@ -71,21 +71,51 @@ class Cutter:
             stream = [number, region.side == "val", *([part] if part and region.side == "train" else [])]
             self._cut_region(random(self._parameters.seed, 2, *stream), region, _Loaded(pixels, mask), source)
 
+    def cut_unlabelled(self, image: Path, group: str, stream: int) -> None:
+        """Store patches of an image without a mask, which fall evenly where it is not transparent.
+
+        Args:
+            image: The file.
+            group: What it belongs to.
+            stream: Number of its random draws, of which labelled images have none.
+        """
+        p = self._parameters
+        pixels, valid = self._read(image, self._unlabelled)
+        anywhere = (
+            np.zeros(pixels.shape[:2], np.uint8) if valid is None else np.where(valid, 0, np.uint8(IGNORE))
+        )
+        generator = random(p.seed, _UNLABELLED, stream)
+        drawn = sample_boxes(anywhere, self._patch, p.per_image, foreground=0, random=generator)
+        if not drawn:
+            return
+        boxes = [box.grown(p.margin) for box in drawn]
+        source = self._add_source(image, group, UNLABELLED)
+        self._writer.add_unlabelled(np.stack([cut(pixels, box) for box in boxes]), source=source, boxes=boxes)
+
+    def _add_source(self, image: Path, group: str, side: str) -> int:
+        path = Path(os.path.relpath(image.resolve(), self._folder)).as_posix()
+        return self._writer.add_source(path, _sha256(image), group, side)
+
     def _load(self, pair: Pair) -> _Loaded:
         """Read an image and its mask at the working size; transparent pixels are ignored."""
         assert pair.mask is not None
+        pixels, valid = self._read(pair.image, self._reading)
+        labels = pair.open_mask(self._reading)
         scale = self._parameters.scale
-        image, labels = open_image(pair.image, self._reading), pair.open_mask(self._reading)
-        if scale != 1:
-            image, labels = ScaledSource(image, scale), ScaledSource(labels, scale, labels=True)
-        with image, labels:
-            everything = Box(0, 0, *image.shape[:2])
-            pixels = image.read(everything)
-            mask = self.classes.encode(labels.read(everything), pair.mask, labels.palette)
-            for valid in (image.valid(everything), labels.valid(everything)):
-                if valid is not None:
-                    mask = np.where(valid, mask, np.uint8(IGNORE))
+        with labels if scale == 1 else ScaledSource(labels, scale, labels=True) as scaled:
+            everything = Box(0, 0, *scaled.shape[:2])
+            mask = self.classes.encode(scaled.read(everything), pair.mask, scaled.palette)
+            for known in (valid, scaled.valid(everything)):
+                if known is not None:
+                    mask = np.where(known, mask, np.uint8(IGNORE))
         return _Loaded(pixels, mask)
+
+    def _read(self, path: Path, reading: Reading) -> tuple[Array, NDArray[np.bool_] | None]:
+        """Return the pixels (H, W, C) of an image at the working size, and where they are not transparent, (H, W)."""
+        image, scale = open_image(path, reading), self._parameters.scale
+        with image if scale == 1 else ScaledSource(image, scale) as scaled:
+            everything = Box(0, 0, *scaled.shape[:2])
+            return scaled.read(everything), scaled.valid(everything)
 
     def _cut_region(
         self, generator: np.random.Generator, region: Region, loaded: _Loaded, source: int

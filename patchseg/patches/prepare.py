@@ -23,6 +23,7 @@ from patchseg.patches.sides import decide, groups_of, told, without_test
 from patchseg.patches.split import Region
 from patchseg.patches.stacks import STACK, unstacked
 from patchseg.patches.store import Head, PatchWriter
+from patchseg.patches.unlabelled import Unlabelled, cut_unlabelled, find_unlabelled
 from patchseg.progress import Progress, counted, megabytes
 
 
@@ -63,8 +64,9 @@ def prepare(
     if left_out:
         progress.say(f"{counted(left_out, 'image')} of the test set left out")
     group = groups_of(pairs, parameters.group)
+    spare = find_unlabelled(parameters, data)
     try:
-        everything, inspection = _inspected(pairs + held_out, data, mistakes, progress)
+        everything, inspection = _inspected(pairs + held_out, spare, data, mistakes, progress)
     except DataError as error:
         words = " ".join(shlex.quote(str(path)) for path in (images, masks) if path is not None)
         raise DataError(f"{error}\nlikely causes, and doubts besides: patchseg check {words}") from None
@@ -78,10 +80,11 @@ def prepare(
         progress.say(reason)
     regions = decide(everything, group, inspection, parameters)
     regions = [r for r in regions if only is None or r.side == "val" or everything[r.image].name in only]
-    _tell(regions, inspection, everything, parameters, progress)
+    _tell(regions, inspection, everything, spare, parameters=parameters, progress=progress)
     with whole(output) as part, _writer(part, parameters, inspection) as writer:
         cutter = Cutter(writer, output, parameters, inspection)
         cut_all(cutter, everything, group + [p.name for p in held_out], regions, progress)
+        cut_unlabelled(cutter, spare, progress)
         writer.finish(_head(parameters, data, cutter, entries))
     return output
 
@@ -107,12 +110,19 @@ def _head(parameters: PrepareParameters, data: DataParameters, cutter: Cutter, e
 
 
 def _inspected(
-    pairs: list[Pair], data: DataParameters, mistakes: list[str], progress: Progress
+    pairs: list[Pair],
+    spare: list[Unlabelled],
+    data: DataParameters,
+    mistakes: list[str],
+    progress: Progress,
 ) -> tuple[list[Pair], Inspection]:
-    """Return the pairs, their masks named, and what they are, once nothing is wrong with them."""
+    """Return the pairs, their masks named, and what all images are, once nothing is wrong with them."""
     labels, reading = MaskReading.of(data), Reading.of(effective(data), progress.say)
     pairs, classes = named(pairs, data, labels, mistakes, progress)
-    inspection = inspect(pairs, classes, progress, mistakes=mistakes, labels=labels, reading=reading)
+    inspection = inspect(
+        pairs, classes, progress, mistakes=mistakes, labels=labels, reading=reading,
+        unlabelled=[image.image for image in spare],
+    )  # fmt: skip
     if data.classes and all(c.value is None and c.color is None for c in data.classes):
         shown_by_index(inspection.surveys)  # names in an order mean indices, on which files must agree
     tell_tally(pairs, progress)
@@ -219,6 +229,8 @@ def _tell(
     regions: list[Region],
     inspection: Inspection,
     pairs: list[Pair],
+    spare: list[Unlabelled],
+    *,
     parameters: PrepareParameters,
     progress: Progress,
 ) -> None:
@@ -227,13 +239,17 @@ def _tell(
     val = len(regions) - train
     patches = train * parameters.per_image * (4 if parameters.flips else 1)
     assert parameters.patch is not None
-    pixels = (patches + val * parameters.per_image) * (parameters.patch + 2 * parameters.margin) ** 2
+    window = (parameters.patch + 2 * parameters.margin) ** 2
+    depth = inspection.channels * inspection.dtype.itemsize
+    pixels = (patches + val * parameters.per_image) * window
     pixels += sum(region.box.height * region.box.width for region in regions if region.side == "val")
-    size = pixels * (inspection.channels * inspection.dtype.itemsize + 1)
+    further = len(spare) * parameters.per_image
+    size = pixels * (depth + 1) + further * window * depth
     for line in told(regions, len(inspection.shapes), pairs, parameters):
         progress.say(line)
     around = f" and {parameters.margin} px around each" if parameters.margin else ""
+    without = f" and {further} of {counted(len(spare), 'unlabelled image')}" if spare else ""
     progress.say(
-        f"{patches} training patches of {parameters.patch} x {parameters.patch}{around}; "
+        f"{patches} training patches of {parameters.patch} x {parameters.patch}{around}{without}; "
         f"{parameters.output} takes {megabytes(size)}"
     )

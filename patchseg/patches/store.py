@@ -3,7 +3,8 @@
 /                 attributes patchseg_format, seed, patch, margin, scale, sha256 (of all pixels and masks), and as
                   JSON classes, channels, parameters, reading (how masks are read), mapping (value -> class, pixels)
 /train, /val      images (N, S+2M, S+2M, C), masks (N, S+2M, S+2M) uint8, source (N,), box (N, 4), flip (N,)
-/sources          path, sha256, group, side
+/unlabelled       the same of images without masks, where there are any: masks are 255 and take no room, flip is 0
+/sources          path, sha256, group, side (train, val, train+val, or, after all others, unlabelled)
 /regions/<i>      image (H, W, C), mask (H, W) uint8: the validation images or blocks, whole
 
 S is `patch`, M is `margin`: the patch is the middle of what is stored, and the box is all that is stored. Where a box
@@ -21,14 +22,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from patchseg.errors import DataError, UsageError
+from patchseg.errors import DataError
 from patchseg.imaging import Box
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import Classes
 from patchseg.patches.disk import Disk
+from patchseg.patches.layout import FORMAT, UNLABELLED, Part, add_group, append, open_patches
 from patchseg.patches.split import Side
 
-FORMAT = 1
 SIDES: tuple[Side, Side] = ("train", "val")
 
 
@@ -83,21 +84,12 @@ class PatchWriter:
         self, path: Path, *, patch: int, channels: int, dtype: np.dtype[Any], margin: int = 0
     ) -> None:
         window = patch + 2 * margin
+        self._shape, self._dtype = (window, window, channels), dtype
         self._disk, self._digest = Disk(path), hashlib.sha256()
         self._file = h5py.File(self._disk, "w")
         text = h5py.string_dtype()
         for side in SIDES:
-            group = self._file.create_group(side)
-            _growing(group, "images", (window, window, channels), dtype)
-            _growing(group, "masks", (window, window), np.uint8)
-            for name, shape in (("source", ()), ("box", (4,)), ("flip", ())):
-                group.create_dataset(
-                    name,
-                    (0, *shape),
-                    np.uint8 if name == "flip" else np.int32,
-                    maxshape=(None, *shape),
-                    chunks=(1024, *shape),
-                )
+            add_group(self._file, side, self._shape, self._dtype)
         sources = self._file.create_group("sources")
         for name in ("path", "sha256", "group", "side"):
             sources.create_dataset(name, (0,), text, maxshape=(None,), chunks=(256,))
@@ -106,7 +98,7 @@ class PatchWriter:
     def add_source(self, path: str, sha256: str, group: str, side: str) -> int:
         """Append a source image and return its number."""
         for name, value in (("path", path), ("sha256", sha256), ("group", group), ("side", side)):
-            _append(self._file["sources"][name], np.array([value], object))
+            append(self._file["sources"][name], np.array([value], object))
         return len(self._file["sources/path"]) - 1
 
     def add_patches(
@@ -115,12 +107,17 @@ class PatchWriter:
         """Append a block: images (n, S+2M, S+2M, C), masks (n, S+2M, S+2M), their boxes and flips."""
         group = self._file[side]
         self._digest_of(images, masks)
-        _append(group["images"], images)
-        _append(group["masks"], masks)
-        _append(group["source"], np.full(len(images), source))
-        _append(group["box"], np.array(boxes))
-        _append(group["flip"], np.array(flips))
-        self._disk.check()
+        append(group["masks"], masks)
+        self._add_images(group, images, source, boxes, flips)
+
+    def add_unlabelled(self, images: Array, *, source: int, boxes: list[Box]) -> None:
+        """Append a block of an image without a mask: images (n, S+2M, S+2M, C) and their boxes."""
+        if UNLABELLED not in self._file:
+            add_group(self._file, UNLABELLED, self._shape, self._dtype)
+        group = self._file[UNLABELLED]
+        self._digest_of(images)
+        group["masks"].resize(len(group["masks"]) + len(images), axis=0)  # filled with 255, never written
+        self._add_images(group, images, source, boxes, [0] * len(images))
 
     def add_region(self, image: Array, mask: Array, *, source: int, box: Box) -> None:
         """Store a validation image or block whole: (H, W, C) and (H, W) uint8."""
@@ -142,6 +139,15 @@ class PatchWriter:
         attributes["mapping"] = json.dumps(head.mapping)
         attributes["sha256"] = self._digest.hexdigest()
 
+    def _add_images(
+        self, group: h5py.Group, images: Array, source: int, boxes: list[Box], flips: list[int]
+    ) -> None:
+        append(group["images"], images)
+        append(group["source"], np.full(len(images), source))
+        append(group["box"], np.array(boxes))
+        append(group["flip"], np.array(flips))
+        self._disk.check()
+
     def _digest_of(self, *arrays: Array) -> None:
         for array in arrays:
             self._digest.update(np.ascontiguousarray(array).data)
@@ -159,6 +165,11 @@ class PatchWriter:
 class PatchFile:
     """An open patches file.
 
+    Attributes:
+        path: The file.
+        head: What its attributes say.
+        counts: Patches of each part: train, val and unlabelled, 0 where there are none.
+
     Raises:
         UsageError: There is no such file.
         DataError: The file is damaged, of another kind, or of a newer format.
@@ -166,7 +177,7 @@ class PatchFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _open(path)
+        self._file = open_patches(path)
         try:
             attributes = self._file.attrs
             self.head = Head(
@@ -182,9 +193,11 @@ class PatchFile:
                 mapping=json.loads(attributes.get("mapping", "[]")),
                 margin=int(attributes["margin"]),
             )
-            self.counts = {side: len(self._file[side]["images"]) for side in SIDES}
-            if any(self.counts[side] != len(self._file[side]["masks"]) for side in SIDES):
+            parts: list[Part] = [*SIDES, *([UNLABELLED] if UNLABELLED in self._file else [])]
+            self.counts: dict[Part, int] = {part: len(self._file[part]["images"]) for part in parts}
+            if any(self.counts[part] != len(self._file[part]["masks"]) for part in parts):
                 raise ValueError("images without masks")
+            self.counts.setdefault(UNLABELLED, 0)
             self._regions = self._file["regions"]
         except (KeyError, ValueError, TypeError) as error:
             self._file.close()
@@ -200,24 +213,38 @@ class PatchFile:
 
     @property
     def sources(self) -> list[Path]:
-        """The images that the patches and regions were cut out of."""
-        beside = self.path.parent
-        return [beside / name for name in self._file["sources/path"].asstr()[:]]
+        """The labelled images that the patches and regions were cut out of."""
+        return self._paths(labelled=True)
+
+    @property
+    def unlabelled_sources(self) -> list[Path]:
+        """The images without masks that patches were cut out of."""
+        return self._paths(labelled=False)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the training patches, their margins and masks included."""
-        group = self._file["train"]
+        return self.nbytes_of("train")
+
+    def nbytes_of(self, part: Part) -> int:
+        """Return the bytes of what `read` gives of a part: patches, their margins and masks."""
+        if not self.counts[part]:
+            return 0
+        group = self._file[part]
         return int(group["images"].size * self.dtype.itemsize + group["masks"].size)
 
-    def read(self, side: Side, index: Any = slice(None)) -> tuple[Array, Array]:
-        """Return images (n, S+2M, S+2M, C) and masks (n, S+2M, S+2M) of a slice, or of ascending numbers."""
-        group = self._file[side]
+    def read(self, part: Part, index: Any = slice(None)) -> tuple[Array, Array]:
+        """Return images (n, S+2M, S+2M, C) and masks (n, S+2M, S+2M) of a slice, or of ascending numbers.
+
+        Raises:
+            KeyError: There are no unlabelled patches.
+        """
+        group = self._file[part]
         return group["images"][index], group["masks"][index]
 
-    def read_masks(self, side: Side, index: Any = slice(None)) -> Array:
+    def read_masks(self, part: Part, index: Any = slice(None)) -> Array:
         """Return the masks alone, (n, S+2M, S+2M), or that of one number, (S+2M, S+2M)."""
-        masks: Array = self._file[side]["masks"][index]
+        masks: Array = self._file[part]["masks"][index]
         return masks
 
     @cached_property
@@ -232,8 +259,8 @@ class PatchFile:
         return counts
 
     def sides(self) -> list[str]:
-        """Return the side of each source, in order: train, val, or train+val of an image that is cut into blocks."""
-        return [side.decode() for side in self._file["sources/side"][()]]
+        """Return the side of each of `sources`, in order: train, val, or train+val of an image that is cut into blocks."""
+        return [side for side in self._all_sides() if side != UNLABELLED]
 
     def region_names(self) -> list[str]:
         """Return the numbers of the validation regions, in order."""
@@ -244,42 +271,15 @@ class PatchFile:
         group = self._regions[name]
         return group["image"], group["mask"]
 
+    def _all_sides(self) -> list[str]:
+        return [side.decode() for side in self._file["sources/side"][()]]
+
+    def _paths(self, *, labelled: bool) -> list[Path]:
+        names = zip(self._file["sources/path"].asstr()[:], self._all_sides(), strict=True)
+        return [self.path.parent / name for name, side in names if (side != UNLABELLED) == labelled]
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-def _open(path: Path) -> h5py.File:
-    cure = "make it with `patchseg prepare`"
-    if not path.is_file():
-        raise UsageError(f"{path}: is no file; {cure}")
-    if not path.stat().st_size:
-        raise DataError(f"{path}: is empty (0 bytes); {cure}")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(
-            f"{path}: is no HDF5 file, or a damaged one ({str(error).split(' (')[0]}); {cure}"
-        ) from None
-    number = file.attrs.get("patchseg_format")
-    if number == FORMAT:
-        return file
-    file.close()
-    if number is None:
-        raise DataError(f"{path}: is HDF5, but holds no patches (no attribute patchseg_format); {cure}")
-    raise DataError(
-        f"{path}: has format {number}, this patchseg reads {FORMAT}; install a newer patchseg or {cure}"
-    )
-
-
-def _growing(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-    """Create an empty dataset that grows, one patch a chunk."""
-    group.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(1, *shape))
-
-
-def _append(dataset: h5py.Dataset, values: Array) -> None:
-    before = len(dataset)
-    dataset.resize(before + len(values), axis=0)
-    dataset[before:] = values

@@ -56,7 +56,7 @@ def file(tmp_path):
 def test_what_is_written_is_read_again(file):
     with PatchFile(file) as patches:
         assert replace(patches.head, sha256="") == HEAD
-        assert patches.counts == {"train": 6, "val": 1}
+        assert patches.counts == {"train": 6, "val": 1, "unlabelled": 0}
         assert patches.dtype == np.uint16
         assert patches.nbytes == 6 * 4 * 4 * (2 * 2 + 1)
         images, masks = patches.read("train")
@@ -88,6 +88,48 @@ def test_a_margin_is_stored_around_each_patch_and_read_again(tmp_path):
         assert stored[1].shape == (3, 10, 10)
         assert patches.read("val")[0].shape == (0, 10, 10, 2)
         assert stored[0][:, patches.head.middle, patches.head.middle].shape == (3, 4, 4, 2)
+
+
+def test_unlabelled_patches_are_a_group_of_their_own_whose_masks_take_no_room(tmp_path):
+    path, images = tmp_path / "p.h5", blocks(5, 1)[0]
+    with PatchWriter(path, patch=4, channels=2, dtype=np.dtype(np.uint16)) as writer:
+        for name, side in (("a.png", "train+val"), ("b.png", "unlabelled"), ("c.png", "unlabelled")):
+            writer.add_source(name, "0", name, side)
+        writer.add_patches("train", *blocks(1, 0), source=0, boxes=[Box(0, 0, 4, 4)], flips=[0])
+        writer.add_unlabelled(images[:2], source=1, boxes=[Box(7, i, 4, 4) for i in range(2)])
+        writer.add_unlabelled(images[2:], source=2, boxes=[Box(8, i, 4, 4) for i in range(3)])
+        writer.finish(HEAD)
+    with PatchFile(path) as patches:
+        assert patches.counts == {"train": 1, "val": 0, "unlabelled": 5}
+        assert (patches.read("unlabelled")[0] == images).all()
+        some = patches.read("unlabelled", [1, 4])
+        assert (some[0] == images[[1, 4]]).all()
+        assert (some[1] == np.full((2, 4, 4), 255)).all()
+        assert (patches.nbytes, patches.nbytes_of("unlabelled")) == (4 * 4 * 5, 5 * 4 * 4 * 5)
+        assert patches.sides() == ["train+val"]
+        assert patches.sources == [tmp_path / "a.png"]
+        assert patches.unlabelled_sources == [tmp_path / "b.png", tmp_path / "c.png"]
+    with h5py.File(path) as file:
+        group = file["unlabelled"]
+        assert group["masks"].id.get_storage_size() == 0
+        assert group["masks"].dtype == np.uint8
+        assert group["source"][:].tolist() == [1, 1, 2, 2, 2]
+        assert group["box"][:, 0].tolist() == [7, 7, 8, 8, 8]
+        assert group["flip"][:].tolist() == [0] * 5
+
+
+def test_the_digest_covers_unlabelled_pixels(tmp_path):
+    digests = []
+    for number, images in enumerate([blocks(1, 0)[0], blocks(1, 1)[0], blocks(1, 1)[0][:0]]):
+        path = tmp_path / f"{number}.h5"
+        with PatchWriter(path, patch=4, channels=2, dtype=np.dtype(np.uint16)) as writer:
+            if len(images):
+                writer.add_unlabelled(images, source=0, boxes=[Box(0, 0, 4, 4)])
+            writer.finish(HEAD)
+        with PatchFile(path) as file:
+            digests.append(file.head.sha256)
+            assert file.nbytes_of("unlabelled") == 80 * len(images)
+    assert len(set(digests)) == 3
 
 
 @contextmanager
