@@ -76,7 +76,7 @@ def bare(read: Callable[[], Batch], *, mean: float = 128.0, std: float = 74.0) -
 def batches(file: PatchFile, strength: Strength) -> Batches:
     """Return the training patches as `train` reads them, augmented that strongly."""
     augment = AugmentParameters(strength=strength)
-    return Batches(file, batch=BATCH, seed=0, device=DEVICE, augment=augment)
+    return Batches(file, SETTINGS, device=DEVICE, augment=augment)
 
 
 def patchseg(learner: Learner, source: Batches) -> Step:

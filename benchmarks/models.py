@@ -111,7 +111,7 @@ def speed(label: str, file: PatchFile, device: torch.device, seconds: float) -> 
     # The rate is next to none, so that no network runs away while the clock runs.
     train = TrainParameters(batch=batch, rate=1e-7, loss="ce+dice", schedule="constant")
     learner = Learner.of(file, train, model, device)
-    source = Batches(file, batch=batch, seed=0, device=device, augment=AugmentParameters(strength="standard"))
+    source = Batches(file, train, device=device, augment=AugmentParameters(strength="standard"))
     learner.keep_average(0.99)
     learning = rate_of(lambda: learner.learn(source.read(learner.step), progress=0.5), device, seconds)
     source.close()

@@ -25,11 +25,11 @@ from patchseg.parameters.learning import (
     Model,
     ModelParameters,
     Norm,
+    Objective,
     Optimizer,
     Precision,
     Schedule,
     Strength,
-    TrainParameters,
     Upsampling,
 )
 from patchseg.parameters.masks import (
@@ -48,13 +48,14 @@ from patchseg.parameters.studies import (
     LearningCurveParameters,
     SuggestParameters,
 )
+from patchseg.parameters.training import Consistency, Role, TrainParameters
 from patchseg.section import Section
 
 __all__ = [
     "AuditParameters", "AugmentParameters", "Blend", "CalibrateParameters", "Class", "ClassParameters",
-    "CrossvalParameters", "DataParameters", "Device", "EvaluateParameters", "ExportFormat", "ExportParameters", "Flips", "Format", "InferParameters",
-    "Keep", "LearningCurveParameters", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Optimizer",
-    "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Result", "Schedule", "Strength", "SuggestParameters",
+    "Consistency", "CrossvalParameters", "DataParameters", "Device", "EvaluateParameters", "ExportFormat", "ExportParameters", "Flips", "Format", "InferParameters",
+    "Keep", "LearningCurveParameters", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Objective", "Optimizer",
+    "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Result", "Role", "Schedule", "Strength", "SuggestParameters",
     "Symmetries", "SynthParameters", "TrainParameters", "Upsampling", "Window", "effective",
 ]  # fmt: skip
 

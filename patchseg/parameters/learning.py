@@ -15,6 +15,7 @@ Norm = Literal["batch", "group", "instance", "none"]
 Upsampling = Literal["transposed", "bilinear"]
 Loss = Literal["ce", "dice", "image_dice", "focal", "tversky", "lovasz"]
 Optimizer = Literal["sgd", "adam", "adamw", "amsgrad", "radam", "nadam", "rmsprop", "adagrad"]
+Objective = Literal["supervised", "fixmatch", "mean-teacher"]
 Schedule = Literal["constant", "step", "poly", "cosine", "onecycle", "plateau"]
 Strength = Literal["none", "light", "standard", "strong"]
 Flips = Literal["none", "left-right", "up-down", "both"]
@@ -106,8 +107,8 @@ class AugmentParameters(Section):
     )
 
 
-class TrainParameters(Section):
-    """How the network learns."""
+class LabelParameters(Section):
+    """How the network learns from labels."""
 
     section: ClassVar[str] = "train"
     name: str | None = setting(None, "name of the run [auto: the stem of the patches' file]")
@@ -136,6 +137,10 @@ class TrainParameters(Section):
         "(highest) learning rate [auto: by the optimizer; adamw 0.004, from width 32 on 0.002, other networks 0.001; sgd 0.01]",
         short="-l",
         gt=0,
+    )
+    objective: Objective = setting(
+        "supervised",
+        "what is learned from: labels, or also pixels without one, as fixmatch or mean-teacher do",
     )
     loss: Losses = setting(
         "ce+dice",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from patchseg.training.draws import Draws, Floats
@@ -45,11 +46,7 @@ class Augmentation:
         names = [str(channel["name"]) for channel in channels]
         rgb = tuple(names.index(name) for name in _RGB) if set(_RGB) <= {*names} else None
         self._scale = Scale(mean, torch.where(std > 0, std, 1.0), rgb)
-        self.recipe = replace(
-            recipe,
-            color=recipe.color if rgb else 0.0,
-            drop_channel=recipe.drop_channel if len(names) > 1 else 0.0,
-        )
+        self.recipe = self._fitting(recipe)
 
     def __call__(
         self,
@@ -74,25 +71,37 @@ class Augmentation:
         if self.recipe.idle and centres is None:
             pixels = images[:, inner, inner].permute(0, 3, 1, 2)
             return pixels.contiguous(memory_format=torch.channels_last), masks[:, inner, inner]
+        pixels, masks = self.move(images, masks, draws, centres)
+        pixels = vary(pixels, draws, self.recipe, self._scale)
+        pixels, masks = cutmix(pixels, masks, draws, self.recipe.cutmix, group)
+        return pixels.contiguous(memory_format=torch.channels_last), masks
+
+    def move(
+        self, images: Tensor, masks: Tensor, draws: Draws, centres: Floats | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return patches (N, C, S, S) float32 that are varied in space only, and their masks; see `__call__`."""
+        inner = slice(self._margin, self._margin + self._patch)
         # What varies works in place, so the stored patches are copied, whatever their dtype and layout.
         pixels = images.permute(0, 3, 1, 2).to(
             torch.float32, copy=True, memory_format=torch.contiguous_format
         )
         if self.recipe.moves or centres is not None:
-            grid = grid_of(
-                draws,
-                self.recipe,
-                patch=self._patch,
-                margin=self._margin,
-                centres=centres,
-                device=pixels.device,
-            )
-            pixels, masks = moved(pixels, masks, grid)
-        else:
-            pixels, masks = pixels[:, :, inner, inner].contiguous(), masks[:, inner, inner]
-        pixels = vary(pixels, draws, self.recipe, self._scale)
-        pixels, masks = cutmix(pixels, masks, draws, self.recipe.cutmix, group)
-        return pixels.contiguous(memory_format=torch.channels_last), masks
+            size = {"patch": self._patch, "margin": self._margin}
+            grid = grid_of(draws, self.recipe, **size, centres=centres, device=pixels.device)
+            return moved(pixels, masks, grid)
+        return pixels[:, :, inner, inner].contiguous(), masks[:, inner, inner]
+
+    def change(self, pixels: Tensor, draws: Draws, recipe: Recipe) -> Tensor:
+        """Change patches (N, C, S, S) float32 in place by what a recipe does to pixels, and return them."""
+        return vary(pixels, draws, self._fitting(recipe), self._scale)
+
+    def _fitting(self, recipe: Recipe) -> Recipe:
+        """Return a recipe without what the channels do not allow."""
+        return replace(
+            recipe,
+            color=recipe.color if self._scale.rgb else 0.0,
+            drop_channel=recipe.drop_channel if self._scale.mean.shape[0] > 1 else 0.0,
+        )
 
 
 def cutmix(
@@ -110,15 +119,28 @@ def cutmix(
     rows = np.flatnonzero(draws.hit("cutmix", share))
     if not len(rows):
         return images, masks
-    mine, side = draws.at(rows), images.shape[-1]
-    area, low, high = mine.between("cutmix_area", *_AREA), *np.log(_SHAPE)
-    shape = np.exp(mine.between("cutmix_shape", low, high))
-    sizes = np.minimum(np.rint(np.sqrt(np.stack([area * shape, area / shape], axis=1)) * side), side)
-    starts = np.floor(mine["cutmix_place"] * (side - sizes + 1))
-    inside = torch.from_numpy(rectangles(starts, sizes, side)).to(images.device)
-    group = group or len(draws)
-    after = rows - rows % group + (rows % group + 1) % group
-    index, other = (torch.from_numpy(numbers).to(images.device) for numbers in (rows, after))
+    inside = torch.from_numpy(boxes(draws.at(rows), images.shape[-1])).to(images.device)
+    index, other = (
+        torch.from_numpy(numbers).to(images.device) for numbers in (rows, after(len(draws), group)[rows])
+    )
     mixed = torch.where(inside[:, None], images[other], images[index])
     labels = torch.where(inside, masks[other], masks[index])
     return images.index_copy(0, index, mixed), masks.index_copy(0, index, labels)
+
+
+def boxes(draws: Draws, side: int) -> NDArray[np.bool_]:
+    """Return CutMix's rectangles, (N, S, S), true inside."""
+    area, low, high = draws.between("cutmix_area", *_AREA), *np.log(_SHAPE)
+    shape = np.exp(draws.between("cutmix_shape", low, high))
+    sizes = np.minimum(np.rint(np.sqrt(np.stack([area * shape, area / shape], axis=1)) * side), side)
+    return rectangles(np.floor(draws["cutmix_place"] * (side - sizes + 1)), sizes, side)
+
+
+def after(count: int, group: int | None = None) -> NDArray[np.int64]:
+    """Return the number of the patch after each of some, (count,); after the last of a group comes its first.
+
+    >>> after(4, 2).tolist()
+    [1, 0, 3, 2]
+    """
+    rows, group = np.arange(count), group or count
+    return rows - rows % group + (rows % group + 1) % group

@@ -1,26 +1,35 @@
 """patches.h5 -> batches on the device. What a step sees is a function of (seed, step) alone.
 
 The patches come without replacement, pass after pass; a share of them is drawn for a class instead. Then they are varied.
+Views of patches without labels come beside them where they are asked for.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from patchseg import device as devices
-from patchseg.parameters import AugmentParameters, Keep
-from patchseg.patches.split import random
+from patchseg.parameters import AugmentParameters, TrainParameters
 from patchseg.patches.store import PatchFile
 from patchseg.training.augment import Augmentation
-from patchseg.training.batch import Batch
-from patchseg.training.centring import Centring, Numbers
+from patchseg.training.batch import Batch, Views
+from patchseg.training.centring import Centring
 from patchseg.training.draws import Draws, Floats
 from patchseg.training.keeping import Ahead, Pair, fetching, place_for
+from patchseg.training.order import Numbers, Order
 from patchseg.training.recipe import recipe_of
+from patchseg.training.unlabelled import Unlabelled, taken
 
 _ORDER = 3  # the stream of the order, beside those of the split and of the boxes
 _AT_ONCE = 16  # patches are varied together, of several steps where a batch is smaller: each call costs as much as some patches
+
+
+class _Made(NamedTuple):
+    number: int  # of the group of steps
+    pair: Pair
+    views: Views | None
 
 
 class Batches:
@@ -28,41 +37,48 @@ class Batches:
 
     Args:
         file: The open patches file.
-        batch: Patches a step, over all processes.
-        seed: Seed of the order and of all variation.
+        settings: Planned: patches a step, over all processes, the seed of the order and of all variation, where the patches are
+            kept, and the share that is drawn for a class, each class (but the background) as often, and moved as far as the
+            margin goes so that a pixel of it is in the middle. With an objective that learns without labels, too, as many
+            patches without come beside those with labels.
         device: Where the batches go.
         augment: How they are varied.
-        keep: Where the patches are kept.
-        centred: Share of patches that are drawn for a class, each class (but the background) as often, and moved as far as
-            the margin goes so that a pixel of it is in the middle.
         part: (rank, ranks): which part of each batch this process gets.
+
+    Raises:
+        UsageError: There are no pixels without labels where they are asked for, or the patches do not fit where they are to be
+            kept.
     """
 
     def __init__(
         self,
         file: PatchFile,
+        settings: TrainParameters,
         *,
-        batch: int,
-        seed: int,
         device: torch.device,
         augment: AugmentParameters = AugmentParameters(),
-        keep: Keep = "auto",
-        centred: float = 0.0,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        self._batch, self._seed = batch, seed
-        self._centring = Centring(file, centred, seed)
+        assert settings.batch is not None
+        self._batch, self._seed = settings.batch, settings.seed
+        self._centring = Centring(file, settings.centred or 0.0, settings.seed)
         self.count = file.counts["train"]
-        self.place = place_for(keep, file.nbytes, *devices.free_bytes(device))
+        teaches = settings.objective != "supervised"
+        size = file.nbytes + (file.nbytes_of("unlabelled") if teaches else 0)
+        self.place = place_for(settings.keep, size, *devices.free_bytes(device))
         self._fetch = fetching(file, self.place.keep, device)
         self.head = head = file.head
         self._augment = Augmentation(
             recipe_of(augment), patch=head.patch, margin=head.margin, channels=head.channels, device=device
         )
-        self._rows, self._mine = _dealt(batch, *part, neighbour=self._augment.recipe.cutmix > 0)
+        self.unlabelled = None
+        if teaches:
+            self.unlabelled = Unlabelled(file, settings, self._augment, keep=self.place.keep, device=device)
+        mixes = self._augment.recipe.cutmix > 0 or (teaches and settings.mix > 0)
+        self._rows, self._mine = _dealt(self._batch, *part, neighbour=mixes)
         self._steps = max(1, _AT_ONCE // self._mine)
-        self._made: tuple[int, Pair] | None = None
-        self._order: tuple[int, Numbers] = (-1, np.empty(0, np.int64))
+        self._made: _Made | None = None
+        self._order = Order(self.count, self._seed, _ORDER)
         # On the CPU, a thread would only take its time from the network.
         ahead = device.type == "cuda" or self.place.keep == "file"
         self._ahead = Ahead(self._make, device) if ahead else None
@@ -78,13 +94,16 @@ class Batches:
             self._ahead.close()
 
     def _make(self, step: int) -> Batch:
-        """Return the images (n, C, S, S) and masks (n, S, S) uint8 of this process, on the device."""
+        """Return the batch of this process, on the device."""
         number, place = divmod(step, self._steps)
-        if self._made is None or self._made[0] != number:
-            self._made = number, self._together(number * self._steps)
-        images, masks = self._made[1]
-        start = place * len(self._rows)
-        return Batch(images[start : start + self._mine], masks[start : start + self._mine])
+        if self._made is None or self._made.number != number:
+            first = number * self._steps
+            made = self.unlabelled.views(first, self._steps, self._rows) if self.unlabelled else None
+            self._made = _Made(number, self._together(first), made)
+        _, (images, masks), views = self._made
+        rows = len(self._rows)
+        mine = slice(place * rows, place * rows + self._mine)
+        return Batch(images[mine], masks[mine], views and taken(views, place, rows, self._mine))
 
     def _together(self, first: int) -> Pair:
         """Make the batches of some steps at once, from a step on that is a multiple of their number."""
@@ -97,19 +116,7 @@ class Batches:
 
     def _chosen(self, first: int, draws: Draws) -> tuple[Numbers, Floats | None]:
         """Return the numbers of the patches drawn from a step on, (N,), and what they are centred on, (N, 2), where they are."""
-        positions = first * self._batch + np.arange(len(draws))
-        passes, places = np.divmod(positions, self.count)
-        numbers = np.array(
-            [self._permutation(int(p))[place] for p, place in zip(passes, places, strict=True)]
-        )
-        return self._centring.drawn(numbers, draws)
-
-    def _permutation(self, number: int) -> Numbers:
-        known, order = self._order
-        if number != known:
-            order = random(self._seed, _ORDER, number).permutation(self.count)
-            self._order = (number, order)
-        return order
+        return self._centring.drawn(self._order.at(first * self._batch, len(draws)), draws)
 
 
 def _dealt(batch: int, rank: int, ranks: int, *, neighbour: bool) -> tuple[Numbers, int]:

@@ -6,16 +6,14 @@ nnU-Net does so with a third of each batch (Isensee et al. 2021). Here it is a s
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from patchseg.patches.split import random
 from patchseg.patches.store import PatchFile
 from patchseg.training.draws import Draws, Floats
+from patchseg.training.order import Numbers
 
 _STREAM = 5  # beside those of the split, of the boxes, of the order and of the samples
 _SPOTS = 16  # pixels of a class that a patch may be centred on
-
-Numbers = NDArray[np.int64]
 
 
 class Centring:

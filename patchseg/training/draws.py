@@ -41,9 +41,9 @@ class Draws:
         self._table = table
 
     @classmethod
-    def of(cls, seed: int, first: int, count: int) -> Self:
-        """Draw for `count` samples from number `first` on."""
-        philox = np.random.Philox(key=_key(seed), counter=first * _WIDTH // 4)
+    def of(cls, seed: int, first: int, count: int, stream: int = 0) -> Self:
+        """Draw for `count` samples from number `first` on, in one of several streams."""
+        philox = np.random.Philox(key=_key(seed, stream), counter=first * _WIDTH // 4)
         return cls(np.random.Generator(philox).random((count, _WIDTH)))
 
     def at(self, rows: NDArray[np.int64]) -> "Draws":
@@ -76,6 +76,7 @@ class Draws:
         return (self[name] * number).astype(np.int64)
 
 
-@functools.lru_cache(maxsize=8)
-def _key(seed: int) -> NDArray[np.uint64]:
-    return np.random.SeedSequence([seed, _STREAM]).generate_state(2, np.uint64).astype(np.uint64)
+@functools.lru_cache(maxsize=32)
+def _key(seed: int, stream: int) -> NDArray[np.uint64]:
+    entropy = [seed, _STREAM, stream] if stream else [seed, _STREAM]
+    return np.random.SeedSequence(entropy).generate_state(2, np.uint64).astype(np.uint64)

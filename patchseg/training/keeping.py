@@ -16,6 +16,7 @@ from torch import Tensor
 from patchseg import device as devices
 from patchseg.errors import UsageError
 from patchseg.parameters import Keep
+from patchseg.patches.layout import Part
 from patchseg.patches.store import PatchFile
 from patchseg.progress import megabytes
 from patchseg.training.batch import Batch, tensors
@@ -62,16 +63,16 @@ def place_for(keep: Keep, size: int, on_device: int, in_memory: int) -> Place:
     return Place(keep, f"{megabytes(size)} of {megabytes(free[keep])} free")
 
 
-def fetching(file: PatchFile, keep: Keep, device: torch.device) -> Fetch:
+def fetching(file: PatchFile, keep: Keep, device: torch.device, part: Part = "train") -> Fetch:
     """Return what gets patches by their numbers: images (n, T, T, C) and masks (n, T, T), as stored, on the device.
 
     Raises:
         UsageError: They do not fit where they are asked for.
     """
     if keep == "file":
-        return lambda numbers: _sent(*_from_file(file, numbers), device)
+        return lambda numbers: _sent(*_from_file(file, numbers, part), device)
     try:
-        images, masks = (torch.from_numpy(array) for array in file.read("train"))
+        images, masks = (torch.from_numpy(array) for array in file.read(part))
         if keep == "device":
             images, masks = images.to(device), masks.to(device)
     except devices.OUT_OF_MEMORY as error:
@@ -127,10 +128,10 @@ def _selected(images: Tensor, index: Tensor) -> Tensor:
     return plain.index_select(0, index).view(images.dtype)
 
 
-def _from_file(file: PatchFile, numbers: NDArray[np.int64]) -> Pair:
+def _from_file(file: PatchFile, numbers: NDArray[np.int64], part: Part) -> Pair:
     # HDF5 reads ascending, distinct numbers only.
     unique, back = np.unique(numbers, return_inverse=True)
-    images, masks = (torch.from_numpy(array[back]) for array in file.read("train", unique))
+    images, masks = (torch.from_numpy(array[back]) for array in file.read(part, unique))
     return images, masks
 
 

@@ -15,14 +15,14 @@ from patchseg.models import Network, build, defaults, spec_of
 from patchseg.models.checkpoint import load
 from patchseg.models.folding import folded
 from patchseg.models.network import encoder_of
-from patchseg.parameters import ModelParameters, Precision, TrainParameters
+from patchseg.parameters import ModelParameters, Precision, Role, TrainParameters
 from patchseg.patches.store import PatchFile
 from patchseg.training.average import Average
 from patchseg.training.batch import Batch
 from patchseg.training.course import Course
 from patchseg.training.gradients import Gradients
-from patchseg.training.losses import loss_of, supervised
 from patchseg.training.means import TOTAL, Means
+from patchseg.training.objectives.build import objective_of
 from patchseg.training.objectives.supervised import Supervised
 from patchseg.training.optimizers import optimizer_of, set_rate
 
@@ -40,6 +40,7 @@ class Learner:
         settings: The section `train`, planned.
         gradients: What a batch does to the network.
         course: The factor of the rate.
+        exported: Whether the average of the weights (the teacher of what has one) is validated first and saved, or the network.
         step: Steps done.
         best: Best mean IoU so far.
     """
@@ -50,6 +51,7 @@ class Learner:
     settings: TrainParameters
     gradients: Gradients
     course: Course
+    exported: Role = "teacher"
     step: int = 0
     best: float | None = None
     means: Means = field(default_factory=Means)
@@ -58,7 +60,11 @@ class Learner:
 
     @classmethod
     def of(
-        cls, file: PatchFile, settings: TrainParameters, model: ModelParameters, device: torch.device
+        cls,
+        file: PatchFile,
+        settings: TrainParameters,
+        model: ModelParameters,
+        device: torch.device,
     ) -> "Learner":
         """Build a fresh network for the channels and classes of a patches file."""
         head = file.head
@@ -70,11 +76,8 @@ class Learner:
         assert settings.batch is not None
         share = settings.batch // devices.ranks()
         precision = devices.resolve_precision(settings.precision, device)
-        objective = Supervised(
-            network,
-            supervised(loss_of(settings.loss)),
-            arithmetic=partial(devices.autocast, device, precision),
-        )
+        arithmetic = partial(devices.autocast, device, precision)
+        objective = objective_of(settings, network, arithmetic)
         gradients = Gradients(
             objective,
             device,
@@ -84,7 +87,7 @@ class Learner:
         )
         course = Course(settings.schedule or "onecycle", settings.warm_up, settings.patience)
         optimizer = optimizer_of(network, settings)
-        learner = cls(spec, objective, optimizer, settings, gradients, course)
+        learner = cls(spec, objective, optimizer, settings, gradients, course, exported=settings.exported)
         if isinstance(settings.class_weights, list):
             learner.weigh(settings.class_weights)
         return learner
@@ -125,8 +128,9 @@ class Learner:
         self.objective.class_weights = torch.tensor(weights, dtype=torch.float32, device=self.device)
 
     def keep_average(self, decay: float) -> None:
-        """Average the weights from here on, unless the decay is 0."""
-        self.objective.average = Average(self.network, decay) if decay else None
+        """Average the weights from here on, unless the decay is 0; what has a teacher is one with it then."""
+        kept = decay or self.objective.teaches
+        self.objective.average = Average(self.network, decay) if kept else None
 
     def learn(self, batch: Batch, *, progress: float) -> None:
         """Take one step of the optimizer.
@@ -214,15 +218,19 @@ class Learner:
         """Take the means of the losses over all processes, since one of them saves for all."""
         self.means.share(self.device)
 
-    def predictor(self) -> Predictor:
-        """Return the network as it would be saved now, for a validation; all processes ask for it at once."""
-        shown = self.network if self.average is None else self.average.network
+    def predictor(self, role: Role | None = None) -> Predictor:
+        """Return the network as it would be saved now, or one of the two, for a validation; all processes ask for it at once."""
+        shown = self._network_of(role or self.exported)
         devices.share_statistics(shown)
         return Predictor([folded(shown.eval())], self.device, self.precision)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights to infer with, on the CPU: the average where there is one."""
-        return _copied(self.network if self.average is None else self.average.network)
+        return _copied(self._network_of(self.exported))
+
+    def _network_of(self, role: Role) -> nn.Module:
+        average = self.average if role == "teacher" else None
+        return self.network if average is None else average.network
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs beside the weights."""
@@ -232,6 +240,7 @@ class Learner:
             "course": self.course.state(), "micro": self.gradients.micro, "scaler": self.gradients.scaler.state_dict(),
             "network": None if self.average is None else _copied(self.network),
             "ema": None if self.average is None else self.average.decay,
+            "teacher": None if self.average is None or self.exported == "teacher" else _copied(self.average.network),
         }  # fmt: skip
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -240,7 +249,7 @@ class Learner:
         self.network.load_state_dict(weights if raw is None else raw)
         self.keep_average(state.get("ema") or 0.0)
         if self.average is not None:
-            self.average.network.load_state_dict(weights)
+            self.average.network.load_state_dict(state.get("teacher") or weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best = state["step"], state["best"]
         self.means.restore(state)

@@ -7,6 +7,7 @@ from typing import Any
 
 from patchseg import device as devices
 from patchseg.errors import Interrupted, PatchsegError
+from patchseg.parameters import Role
 from patchseg.progress import Progress, counted, duration
 from patchseg.training.average import decay_for
 from patchseg.training.batches import Batches
@@ -156,7 +157,7 @@ class Run:
                 f"the training loss has become {loss} by step {learner.step}; choose a smaller --rate, or check the images"
             )
         found = validate(self.keeper.file, learner.predictor())
-        line = self._line(losses, found)
+        line = self._line(losses, found) | self._other()
         score = line.get("mean_iou")
         # Without validation regions the last network is the best one known.
         better = found is None or learner.best is None or (score is not None and score > learner.best)
@@ -180,6 +181,14 @@ class Run:
             **losses, "rate": learner.rate,
             **(found.scores(names) if found else {}), "seconds": round(self.budget.elapsed, 2),
         }  # fmt: skip
+
+    def _other(self) -> dict[str, Any]:
+        """Return the score of the one of teacher and student that is not saved."""
+        if not self.learner.objective.teaches:
+            return {}
+        role: Role = "student" if self.learner.exported == "teacher" else "teacher"
+        found = validate(self.keeper.file, self.learner.predictor(role))
+        return {f"mean_iou/{role}": found.confusion.mean_iou} if found else {}
 
     def _plateau(self) -> None:
         """Lower the rate, or let it decay to its end, because the score gets no better."""

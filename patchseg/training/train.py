@@ -11,7 +11,12 @@ from typing import Any
 from patchseg import device as devices
 from patchseg.errors import DataError, UsageError
 from patchseg.models.checkpoint import Checkpoint
-from patchseg.parameters import AugmentParameters, ModelParameters, TrainParameters, effective
+from patchseg.parameters import (
+    AugmentParameters,
+    ModelParameters,
+    TrainParameters,
+    effective,
+)
 from patchseg.patches.store import PatchFile
 from patchseg.progress import Progress, counted
 from patchseg.training.batches import Batches
@@ -20,6 +25,7 @@ from patchseg.training.keeper import Keeper
 from patchseg.training.learner import Learner
 from patchseg.training.loop import STOP, Run
 from patchseg.training.losses import balanced_weights
+from patchseg.training.objectives.build import require_use, switched
 from patchseg.training.plan import Choice, Facts, filled, plan
 from patchseg.training.record import Record
 from patchseg.training.resume import claim, clear, recalled, same_data, shaped_as
@@ -101,19 +107,18 @@ def _begun(
     if parameters.weights and not before:
         model = shaped_as(model, Path(parameters.weights))
     require_settings(model, parameters)
+    require_use(parameters)
     choices = plan(_facts(file, device.type), model, parameters, augment)
     parameters, model = filled(parameters, choices), filled(model, choices)
-    augment = filled(augment, choices)
+    augment, parameters = filled(augment, choices), switched(parameters)
     assert parameters.batch is not None
     assert parameters.centred is not None
     _require_shares(parameters.batch)
     _require_patience(parameters)
     learner = Learner.of(file, parameters, model, device)
     require_learnable(learner, model, parameters, file.head.patch)
-    batches = Batches(
-        file, batch=parameters.batch, seed=parameters.seed, device=device, augment=augment, keep=parameters.keep,
-        centred=parameters.centred, part=(devices.rank(), devices.ranks()),
-    )  # fmt: skip
+    part = devices.rank(), devices.ranks()
+    batches = Batches(file, parameters, device=device, augment=augment, part=part)
     if parameters.class_weights == "balanced":
         learner.weigh(balanced_weights(file.class_counts.sum(axis=0)))
     learner.keep_average(parameters.ema or 0.0)
@@ -199,6 +204,10 @@ def _tell_plan(learner: Learner, batches: Batches, budget: Budget, progress: Pro
     spec, settings, head = learner.spec, learner.settings, batches.head
     count = sum(p.numel() for p in learner.network.parameters())
     progress.say(f"{counted(batches.count, 'patch')} of {head.patch} x {head.patch}, classes {head.classes}")
+    if batches.unlabelled:
+        progress.say(
+            f"  and {counted(batches.unlabelled.count, 'patch')} with pixels to learn from without a label"
+        )
     progress.say(f"  kept {_PLACES[batches.place.keep]}: {batches.place.reason}")
     progress.say(
         f"{_shape(spec)}, {count:,} weights, {learner.precision} on {devices.describe(learner.device)}"

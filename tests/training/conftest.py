@@ -59,7 +59,15 @@ def patches(tmp_path_factory):
 def run_training(patches):
     """Train on those patches in a folder; parameters of train as keywords."""
 
-    def run(folder, *, file=patches, model=NETWORK, augment=AugmentParameters(), progress=None, **values):
+    def run(
+        folder,
+        *,
+        file=patches,
+        model=NETWORK,
+        augment=AugmentParameters(),
+        progress=None,
+        **values,
+    ):
         given = {name: values.pop(name, False) for name in ("resume", "overwrite")}
         given |= {"augment": augment, "progress": progress}
         return train(file, parameters=settings(**values), model=model, folder=folder, **given)
@@ -98,9 +106,9 @@ def finished(straight, tmp_path):
 
 @pytest.fixture(scope="session")
 def write_patches():
-    """Write a patches file out of arrays: images (N, S+2M, S+2M, C), masks and pairs of validation regions."""
+    """Write a patches file out of arrays: images (N, S+2M, S+2M, C), masks and pairs of validation regions; images without masks."""
 
-    def write(path, images, masks, regions=(), classes=3, *, margin=0):
+    def write(path, images, masks, regions=(), classes=3, *, margin=0, unlabelled=()):
         count, window, _, channels = images.shape
         patch = window - 2 * margin
         with PatchWriter(path, patch=patch, channels=channels, dtype=images.dtype, margin=margin) as writer:
@@ -108,6 +116,11 @@ def write_patches():
             if count:
                 boxes = [Box(0, 0, window, window)] * count
                 writer.add_patches("train", images, masks, source=0, boxes=boxes, flips=[0] * count)
+            if len(unlabelled):
+                writer.add_source("b.png", "1" * 64, "b", "unlabelled")
+                writer.add_unlabelled(
+                    unlabelled, source=1, boxes=[Box(0, 0, window, window)] * len(unlabelled)
+                )
             for image, mask in regions:
                 writer.add_region(image, mask, source=0, box=Box(0, 0, *mask.shape))
             names = tuple(f"class {k}" for k in range(classes))
@@ -118,6 +131,15 @@ def write_patches():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def some_unlabelled(tmp_path_factory, write_patches, noise):
+    """A file of 6 labelled patches, 10 without labels, and two regions to validate."""
+    regions = list(zip(*noise(2, side=24, seed=1), strict=True))
+    others, _ = noise(10, side=16, seed=2)
+    path = tmp_path_factory.mktemp("some") / "p.h5"
+    return write_patches(path, *noise(6, side=16), regions, unlabelled=others)
 
 
 @pytest.fixture(scope="session")

@@ -118,6 +118,54 @@ def test_a_run_with_everything_switched_on_goes_on_bit_for_bit(tmp_path, run_tra
     assert saved(straight)["training"]["ema"] == 0.9
 
 
+@pytest.mark.parametrize("exported", ["teacher", "student"])
+@pytest.mark.parametrize("objective", ["fixmatch", "mean-teacher"])
+def test_a_run_with_a_teacher_goes_on_bit_for_bit(  # noqa: PLR0917
+    tmp_path, run_training, differences, some_unlabelled, objective, exported
+):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    given = {
+        "file": some_unlabelled, "augment": AugmentParameters(strength="standard"), "objective": objective, "epoch_steps": 8,
+        "exported": exported, "confidence": 0.4, "ramp": 0.5, "ema": 0.8, "steps": 24, "batch": 2,
+    }  # fmt: skip
+    run_training(straight, **given)
+    for steps in (5, 7):
+        with pytest.raises(Interrupted):
+            run_training(
+                stopped, resume=(stopped / "checkpoints").exists(), **given,
+                progress=Told({steps: lambda: signal.raise_signal(signal.SIGINT)}),
+            )  # fmt: skip
+    run_training(stopped, resume=True, **given)
+    for name in ("last.pt", "best.pt"):
+        found = differences(saved(straight, name), saved(stopped, name))
+        assert [d for d in found if not d.endswith(("/source", "/seconds", "/spent"))] == []
+    lines = read_metrics(straight / "runs/run")
+    assert all(line["loss/train"] > line["loss/labelled"] > 0 for line in lines)
+    assert all(0 < line["unlabelled/learned"] <= 1 for line in lines)
+    other = "student" if exported == "teacher" else "teacher"
+    assert all(0 < line[f"mean_iou/{other}"] < 1 for line in lines)
+    state = saved(straight)
+    teacher, student = state["training"]["teacher"] or state["weights"], state["training"]["network"]
+    assert any(not torch.equal(teacher[name], student[name]) for name in student)
+    assert (state["training"]["teacher"] is None) == (exported == "teacher")
+    assert torch.equal(
+        state["weights"]["head.weight"], {"teacher": teacher, "student": student}[exported]["head.weight"]
+    )
+
+
+def test_the_teacher_is_the_average_of_the_student_step_by_step(tmp_path, run_training, some_unlabelled):
+    """Two steps: after the first it is the student, after the second the mean of both, min(1 - 1 / (t + 1), decay)."""
+    given = {"file": some_unlabelled, "objective": "fixmatch", "ema": 0.9, "batch": 2, "schedule": "constant"}
+    for steps in (1, 2):
+        run_training(tmp_path / str(steps), steps=steps, **given)
+    first, second = saved(tmp_path / "1"), saved(tmp_path / "2")
+    name = "head.weight"
+    assert torch.equal(first["weights"][name], first["training"]["network"][name])
+    expected = (first["training"]["network"][name] + second["training"]["network"][name]) / 2
+    torch.testing.assert_close(second["weights"][name], expected)
+    assert not torch.equal(first["training"]["network"][name], second["training"]["network"][name])
+
+
 def test_an_early_end_that_is_interrupted_goes_on_bit_for_bit(tmp_path, run_training, differences):
     for name in ("straight", "stopped"):
         folder = tmp_path / name

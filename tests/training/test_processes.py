@@ -77,6 +77,35 @@ def test_two_processes_have_the_losses_and_scores_of_one(launch, tmp_path):
         torch.testing.assert_close(states[0].weights[weight], states[1].weights[weight], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("objective", ["fixmatch", "mean-teacher"])
+def test_two_processes_have_the_losses_of_one_where_a_teacher_helps(
+    launch, tmp_path, some_unlabelled, objective
+):
+    # Dropped features are drawn process by process; a threshold may be passed by the last digit.
+    more = (
+        "--steps",
+        12,
+        "--objective",
+        objective,
+        "--confidence",
+        0,
+        "--entropy-drop",
+        0,
+        "--channel-dropout",
+        0,
+    )
+    for name, processes in (("one", 1), ("two", 2)):
+        code, _, told = ended(
+            launch(tmp_path / name, processes, *more, "--epoch-steps", 4, file=some_unlabelled)
+        )
+        assert code == 0, told
+    one, two = (read_metrics(tmp_path / name / "runs/run") for name in ("one", "two"))
+    for mine, its in zip(one, two, strict=True):
+        for key in ("loss/train", "loss/labelled"):
+            assert mine[key] == pytest.approx(its[key], rel=1e-3)
+        assert mine["unlabelled/learned"] == its["unlabelled/learned"] == 1
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.9])
 def test_all_processes_validate_the_network_that_is_saved(launch, tmp_path, write_patches, noise, decay):
     regions = [(image, mask) for image, mask in zip(*noise(4, side=24, seed=1), strict=True)]

@@ -35,9 +35,11 @@ class Objective(nn.Module):
     Attributes:
         average: Of the network's weights, or None: what is validated and saved, and a teacher where there is one.
         idle: Whether a step may leave parameters without a gradient.
+        teaches: Whether there must be an average, since it teaches.
     """
 
     average: Average | None = None
+    teaches = False
 
     def __init__(
         self, network: nn.Module, *, arithmetic: Callable[[], AbstractContextManager[Any]] = nullcontext

@@ -1,0 +1,59 @@
+"""Which way of learning a name means, and what it leaves to be planned."""
+
+from typing import Any
+
+from torch import nn
+
+from patchseg.errors import UsageError
+from patchseg.parameters import TrainParameters
+from patchseg.parameters.learning import LabelParameters
+from patchseg.section import flag_of
+from patchseg.training.losses import loss_of, supervised
+from patchseg.training.objectives.self_training import SelfTraining
+from patchseg.training.objectives.supervised import Supervised
+
+# What the names stand for; everything can be set otherwise.
+SWITCHES: dict[str, dict[str, Any]] = {
+    "supervised": {},
+    "fixmatch": {
+        "confidence": 0.95, "consistency": "labels", "views": 2, "pseudo_weight": 1.0, "entropy_drop": 0.0,
+        "channel_dropout": 0.5,
+    },
+    "mean-teacher": {
+        "confidence": 0.0, "consistency": "probabilities", "views": 1, "pseudo_weight": 10.0, "entropy_drop": 0.2,
+        "channel_dropout": 0.0,
+    },
+}  # fmt: skip
+
+
+def objective_of(settings: TrainParameters, network: nn.Module, arithmetic: Any) -> Supervised:
+    """Return a way of learning, for a network; the settings are planned."""
+    loss = supervised(loss_of(settings.loss))
+    if settings.objective == "supervised":
+        return Supervised(network, loss, arithmetic=arithmetic)
+    return SelfTraining(network, loss, settings, arithmetic=arithmetic)
+
+
+def switched(settings: TrainParameters) -> TrainParameters:
+    """Return the settings with what the objective's name stands for, where nothing else is set.
+
+    >>> switched(TrainParameters(objective="fixmatch", views=1)).confidence
+    0.95
+    """
+    return settings.planned(**SWITCHES[settings.objective])
+
+
+def require_use(settings: TrainParameters) -> None:
+    """Refuse settings that an objective does not look at.
+
+    Raises:
+        UsageError: Labels alone are learned from, but something is said of pixels without any.
+    """
+    if settings.objective != "supervised":
+        return
+    for name, field in TrainParameters.model_fields.items():
+        if name not in LabelParameters.model_fields and getattr(settings, name) != field.default:
+            raise UsageError(
+                f"train.{name}: is set, but train.objective is supervised, which learns from labels alone; give --objective "
+                f"fixmatch, or leave out {flag_of(f'train.{name}')}"
+            )
