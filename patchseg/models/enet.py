@@ -124,6 +124,7 @@ class ENet(Network):
     """
 
     factor = 8
+    joins = False
 
     def __init__(self, *, channels: int, classes: int) -> None:
         super().__init__(channels)
@@ -135,6 +136,11 @@ class ENet(Network):
         self.stage5 = Bottleneck(first, 0.1)
         self.head = nn.ConvTranspose2d(first, classes, 3, stride=2, padding=1, output_padding=1)
         self.apply(initialize)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The beginning and stages 1 and 3, at a half, a quarter and an eighth of the resolution; see `Network`."""
+        return [self.encoder.joined, self.encoder.stage1, self.encoder.stage3]
 
     @cached_property
     def halo(self) -> int | None:

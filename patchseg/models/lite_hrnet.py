@@ -167,6 +167,11 @@ class LiteHRNet(Network):
         self.head = nn.Sequential(*separable(branches[0], branches[0]), nn.Conv2d(branches[0], classes, 1))
         self.apply(initialize)
 
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The encoder, which gives the features of all branches; see `Network`."""
+        return [self.encoder]
+
     @cached_property
     def halo(self) -> int | None:
         """None: the means over a tile have a part in all of its pixels."""

@@ -20,9 +20,13 @@ class Network(nn.Module):
 
     Attributes:
         factor: The multiple to which height and width are padded inside.
+        least: The height and width to which smaller images are padded inside.
+        joins: Whether the way up takes the features of every stage, not of the last alone.
     """
 
     factor: int
+    least: int = 1
+    joins: bool = True
     idle = False  # whether it may have parameters that no output depends on
 
     # Registered buffers, the normalization of the training set: (C,) float32.
@@ -41,6 +45,11 @@ class Network(nn.Module):
             (N, K, H, W). In training also a list: these, then coarser ones, the l-th (N, K, H / 2**l, W / 2**l).
         """
         raise NotImplementedError
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The modules whose outputs are the features of the way down, the finest first; see `features.stages_of`."""
+        return []
 
     @cached_property
     def halo(self) -> int | None:

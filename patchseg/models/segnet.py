@@ -52,6 +52,7 @@ class SegNet(Network):
     """
 
     factor = 32
+    joins = False
 
     def __init__(self, *, channels: int, classes: int, width: int = 64) -> None:
         super().__init__(channels)
@@ -72,6 +73,11 @@ class SegNet(Network):
         )
         self.head = nn.Conv2d(width, classes, 3, padding=1)
         self.apply(initialize)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """Those of VGG16, before their poolings, at 1 to 1/16 of the resolution; see `Network`."""
+        return [*self.encoder]
 
     @cached_property
     def halo(self) -> int | None:

@@ -50,7 +50,7 @@ class LibraryNetwork(Network):
     def __init__(self, architecture: str, *, channels: int, classes: int, encoder: str = "resnet34") -> None:
         super().__init__(channels)
         _require_known(encoder)
-        self.model, self.factor, self._least = _built(architecture, encoder, channels, classes)
+        self.model, self.factor, self.least = _built(architecture, encoder, channels, classes)
 
     idle = True  # encoders are cut off classifiers, some with an end that nothing asks for
 
@@ -59,11 +59,16 @@ class LibraryNetwork(Network):
         """What sees the image, and may be pretrained."""
         return self.model.get_submodule("encoder")
 
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The encoder, which gives a list of features that begins with the image itself; see `Network`."""
+        return [self.encoder]
+
     def decide(self, features: Tensor) -> Tensor:
         """Return the logits of normalized pixels; see `Network`."""
         height, width = features.shape[-2:]
-        if self._least > self.factor:  # images below the smallest that it works for are padded, too
-            features = F.pad(features, (0, max(0, self._least - width), 0, max(0, self._least - height)))
+        if self.least > self.factor:  # images below the smallest that it works for are padded, too
+            features = F.pad(features, (0, max(0, self.least - width), 0, max(0, self.least - height)))
         logits: Tensor = self.model(features)
         return logits[..., :height, :width]
 

@@ -225,6 +225,8 @@ class UNet(Network):
         self.down = nn.ModuleList(
             block(shallow, deep, norm) for shallow, deep in [(channels, widths[0]), *steps]
         )
+        # Places where what goes over to the way up can be seen and changed (`features`), and the way down left as it is.
+        self.over = nn.ModuleList(nn.Identity() for _ in widths)
         self.enlarge = nn.ModuleList(UPSAMPLINGS[upsampling](deep, shallow) for shallow, deep in steps[::-1])
         self.up = nn.ModuleList(block(2 * shallow, shallow, norm) for shallow, _ in steps[::-1])
         self.head = nn.Conv2d(widths[0], classes, 1)
@@ -250,6 +252,11 @@ class UNet(Network):
         """The side, in pixels, of the square of input that decides one pixel of output, on average."""
         return receptive_field(self.levels, self._upsampling)
 
+    @property
+    def stages(self) -> list[nn.Module]:
+        """What goes over to the way up, a level each; see `Network`."""
+        return [*self.over]
+
     @cached_property
     def halo(self) -> int | None:
         """The pixels beyond an aligned zone that decide its output; None where all of a tile does, by its norms."""
@@ -259,9 +266,10 @@ class UNet(Network):
         """Return the logits of normalized pixels; see `Network`."""
         features = self.down[0](features)
         skips = []
-        for down in self.down[1:]:
-            skips.append(features)
+        for down, over in zip(self.down[1:], self.over, strict=False):
+            skips.append(over(features))
             features = down(self.pool(features))
+        features = self.over[-1](features)
         heads = [self.head, *self.deep_heads] if self.training else [self.head]
         wanted = [features]  # of the finest levels so far, the finest first
         for place, (enlarge, up) in enumerate(zip(self.enlarge, self.up, strict=True)):

@@ -16,6 +16,7 @@ from patchseg.labels.classes import Classes
 from patchseg.models import MODELS, build, defaults, reach, spec_of
 from patchseg.models.checkpoint import Checkpoint, load
 from patchseg.models.facts import facts_of
+from patchseg.models.features import watched
 from patchseg.models.session import OnnxNetwork
 from patchseg.models.unet import NORMS
 from patchseg.progress import Progress
@@ -157,6 +158,18 @@ def test_every_parameter_learns_from_two_patches(settings):
     idle = [name for name, gradient in gradients.items() if gradient is None]
     # Encoders of libraries are classifiers whose ends are left unused.
     assert all(settings["name"].startswith("smp/") and name.startswith("model.encoder.") for name in idle)
+
+
+@every_network
+def test_every_network_shows_what_it_sees_the_finest_first(settings):
+    network = made(settings).train()
+    with watched(network) as maps:
+        network(pixels(2, 64, 64))
+    sides = [seen.shape[-1] for seen in maps]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[-1] < 64
+    maps[-1].square().sum().backward()
+    assert any(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
 @every_network
