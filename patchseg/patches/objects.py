@@ -57,12 +57,13 @@ def find_layers(images: Path, masks: Path, pattern: str) -> list[Pair]:
         else:
             wrong = f"fits {len(owners)} images" if owners else "belongs to no image"
             findings.append(f"{file}: {wrong} named {named} in {images}; remove it or mend the pattern")
-    findings += _bare(by_name, layers, masks)
+    unmasked = list(_bare(by_name, layers, masks))
+    findings += unmasked
     pairs = [
         Pair(name, by_name[name], mine[0].path, Layers(tuple(mine))) for name, mine in layers.items() if mine
     ]
     if findings:
-        raise Unpaired(findings, pairs)
+        raise Unpaired(findings, pairs, unmasked)
     return pairs
 
 

@@ -7,7 +7,7 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -70,11 +70,12 @@ class Unpaired(DataError):
     Attributes:
         findings: A sentence each.
         pairs: The pairs that there are besides.
+        unmasked: Those of the findings that are about images without a mask.
     """
 
-    def __init__(self, findings: list[str], pairs: list[Pair]) -> None:
+    def __init__(self, findings: list[str], pairs: list[Pair], unmasked: Sequence[str] = ()) -> None:
         super().__init__(listing(findings))
-        self.findings, self.pairs = findings, pairs
+        self.findings, self.pairs, self.unmasked = findings, pairs, unmasked
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -186,15 +187,15 @@ def find_pairs(images: Path, masks: Path) -> list[Pair]:
     wanted = {name: rule.mask_of(name) for name in of_image}
     strays = [name for name, mask in wanted.items() if mask not in of_mask]
     unused = sorted(set(of_mask) - set(wanted.values()), key=natural)
-    findings = [
+    unmasked = [
         f"{of_image[name]}: has no mask in {masks}; expected {wanted[name] or name}.*" for name in strays
     ]
-    findings += [
+    findings = unmasked + [
         f"{of_mask[name]}: belongs to no image in {images}; remove it or add the image" for name in unused
     ]
     pairs = [Pair(name, of_image[name], of_mask[mask]) for name, mask in wanted.items() if mask in of_mask]
     if findings:
-        raise Unpaired(findings, pairs)
+        raise Unpaired(findings, pairs, unmasked)
     return pairs
 
 
@@ -240,7 +241,9 @@ def _pairs_in_one(folder: Path) -> list[Pair]:
     pairs = [Pair(name, by_name[name], by_name[mask]) for name, mask in masks.items()]
     strays = sorted(set(by_name) - set(masks) - set(masks.values()), key=natural)
     if strays:
-        raise Unpaired([_stray(by_name[name], name, rule) for name in strays], pairs)
+        told = {name: _stray(by_name[name], name, rule) for name in strays}
+        images = [told[name] for name in strays if not rule.names_mask(name) and rule.mask_of(name)]
+        raise Unpaired(list(told.values()), pairs, images)
     return pairs
 
 

@@ -23,8 +23,10 @@ from patchseg.patches.sides import decide, groups_of, told, without_test
 from patchseg.patches.split import Region
 from patchseg.patches.stacks import STACK, unstacked
 from patchseg.patches.store import Head, PatchWriter
-from patchseg.patches.unlabelled import Unlabelled, cut_unlabelled, find_unlabelled
+from patchseg.patches.unlabelled import Labelled, Unlabelled, cut_unlabelled, find_unlabelled, held_apart
 from patchseg.progress import Progress, counted, megabytes
+
+_WITHOUT_MASKS = "or give images without masks in a folder of their own as --unlabelled"
 
 
 def prepare(
@@ -60,15 +62,16 @@ def prepare(
     output = Path(parameters.output)
     refuse_existing([output], overwrite=overwrite)
     pairs, held_out, mistakes = all_pairs(images, masks, parameters, data, progress)
-    pairs, left_out = without_test(pairs)
-    if left_out:
-        progress.say(f"{counted(left_out, 'image')} of the test set left out")
+    pairs, test = without_test(pairs)
+    if test:
+        progress.say(f"{counted(len(test), 'image')} of the test set left out")
     group = groups_of(pairs, parameters.group)
     spare = find_unlabelled(parameters, data)
     try:
         everything, inspection = _inspected(pairs + held_out, spare, data, mistakes, progress)
     except DataError as error:
-        words = " ".join(shlex.quote(str(path)) for path in (images, masks) if path is not None)
+        words = shlex.join([str(path) for path in (images, masks) if path is not None])
+        words += f" --unlabelled {shlex.quote(parameters.unlabelled)}" if parameters.unlabelled else ""
         raise DataError(f"{error}\nlikely causes, and doubts besides: patchseg check {words}") from None
     entries = mapping(inspection.surveys, inspection.classes)
     drawn = any(pair.drawn for pair in everything)
@@ -79,6 +82,7 @@ def prepare(
     if reason is not None:
         progress.say(reason)
     regions = decide(everything, group, inspection, parameters)
+    spare = held_apart(spare, Labelled(everything, group, regions, test, inspection), parameters, progress)
     regions = [r for r in regions if only is None or r.side == "val" or everything[r.image].name in only]
     _tell(regions, inspection, everything, spare, parameters=parameters, progress=progress)
     with whole(output) as part, _writer(part, parameters, inspection) as writer:
@@ -186,7 +190,8 @@ def _pairs(
         if images.is_file():
             return read_list(images), []
     except Unpaired as error:
-        return error.pairs, error.findings
+        cured = {told: f"{told}, {_WITHOUT_MASKS}" for told in error.unmasked[:1]}
+        return error.pairs, [cured.get(told, told) for told in error.findings]
     raise UsageError(f"{images}: is neither a folder of images nor a list file; check the path")
 
 

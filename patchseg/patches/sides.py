@@ -36,10 +36,10 @@ def groups_of(pairs: list[Pair], pattern: str | None) -> list[str]:
     return listed
 
 
-def without_test(pairs: list[Pair]) -> tuple[list[Pair], int]:
-    """Return the pairs that are not of the test set, and how many are."""
-    kept = [pair for pair in pairs if pair.side != "test"]
-    return kept, len(pairs) - len(kept)
+def without_test(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs that are not of the test set, and those that are."""
+    kept, test = ([pair for pair in pairs if (pair.side == "test") == tested] for tested in (False, True))
+    return kept, test
 
 
 def decide(

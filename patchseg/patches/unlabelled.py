@@ -5,14 +5,21 @@ belongs to the group of one that is validated with, is left out, and that is sai
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+import numpy as np
+
+from patchseg.errors import DataError, UsageError
 from patchseg.parameters import DataParameters, PrepareParameters
+from patchseg.patches.check import Inspection, Seen, seen
 from patchseg.patches.cutter import Cutter
-from patchseg.patches.pairs import image_files, name_of
+from patchseg.patches.doctor.pictures import is_out_of_range
+from patchseg.patches.pairs import Pair, image_files
+from patchseg.patches.split import Region, groups
 from patchseg.patches.stacks import STACK, unstacked_images
-from patchseg.progress import Progress
+from patchseg.progress import Progress, counted
 
 
 class Unlabelled(NamedTuple):
@@ -32,20 +39,122 @@ class Unlabelled(NamedTuple):
 
 
 def find_unlabelled(parameters: PrepareParameters, data: DataParameters) -> list[Unlabelled]:
-    """Return the images of the folder that parameters name; none where they name none.
+    """Return the images of the folder that parameters name, with their groups; none where they name none.
 
     Raises:
-        UsageError: There is no such folder, or no image in it.
+        UsageError: There is no such folder, no image in it, or one whose name the pattern of groups does not match.
     """
     if parameters.unlabelled is None:
         return []
     folder = Path(parameters.unlabelled)
-    files = image_files(folder)
-    found = [(file, name_of(file, folder)) for file in files]
-    if data.pages == STACK:
-        pages = unstacked_images([(file, file.relative_to(folder)) for file in files])
-        found = [(page, relative.with_suffix("").as_posix()) for page, relative in pages]
-    return [Unlabelled(number, name, image, name) for number, (image, name) in enumerate(found)]
+    if (
+        parameters.unlabelled in get_args(DataParameters.model_fields["unlabeled"].annotation)
+        and not folder.exists()
+    ):
+        raise UsageError(
+            f"--unlabelled {folder}: expected a folder of images without masks; what annotations leave blank is "
+            f"--unlabeled {folder}"
+        )
+    found = [(file, file.relative_to(folder)) for file in image_files(folder)]
+    found = unstacked_images(found) if data.pages == STACK else found
+    names = [relative.with_suffix("").as_posix() for _, relative in found]
+    try:
+        group = groups(names, parameters.group)
+    except UsageError as error:
+        raise UsageError(f"{folder}: {error}") from None
+    images = zip(names, [image for image, _ in found], group, strict=True)
+    return [Unlabelled(number, *image) for number, image in enumerate(images)]
+
+
+class Labelled(NamedTuple):
+    """What unlabelled images are held apart from.
+
+    Attributes:
+        pairs: All; those beyond the groups are given for validation.
+        group: The group of each of the first.
+        regions: What is trained on and validated with.
+        test: The pairs that a list keeps for a test.
+        inspection: Of all pairs but those, and of the unlabelled images.
+    """
+
+    pairs: list[Pair]
+    group: list[str]
+    regions: list[Region]
+    test: list[Pair]
+    inspection: Inspection
+
+    def digests(self) -> set[bytes]:
+        """Return the digests of the pixels of all images."""
+        known = {image.digest for image in self.inspection.images}
+        for pair in self.test:
+            with suppress(DataError):  # of what cannot be read there is no readable copy
+                known.add(seen(pair.image, self.inspection.reading, compared=True).digest)
+        return known
+
+    def held_out(self, pattern: str | None) -> set[str]:
+        """Return the groups of the images that are validated or tested with, as far as a pattern tells them."""
+        mine = len(self.group)
+        held = {self.group[r.image] for r in self.regions if r.side == "val" and r.image < mine}
+        for pair in [*self.pairs[mine:], *self.test]:
+            with suppress(UsageError):  # these need be in no group
+                held.update(groups([pair.name], pattern))
+        return held
+
+
+def held_apart(
+    images: list[Unlabelled], labelled: Labelled, parameters: PrepareParameters, progress: Progress
+) -> list[Unlabelled]:
+    """Leave out copies of labelled images and members of groups that are held out, and say so, and what is doubtful.
+
+    Copies are told by their pixels, so a link, another name and another format make no difference. What the test and the
+    validation images are known by must not be learned from, and what has a mask is learned from with it.
+
+    Raises:
+        DataError: All are copies.
+    """
+    if not images:
+        return []
+    folder, looks = parameters.unlabelled, labelled.inspection.unlabelled
+    known = labelled.digests()
+    pairs = [(image, look) for image, look in zip(images, looks, strict=True) if look.digest not in known]
+    if not pairs:
+        raise DataError(
+            f"{folder}: holds no image but labelled ones ({len(images)}, by their pixels); expected images without masks "
+            "(--unlabelled)"
+        )
+    if len(pairs) < len(images):
+        progress.say(
+            f"{len(images) - len(pairs)} of {len(images)} unlabelled images left out: their pixels are those of labelled images"
+        )
+    if (told := _another_scale([look for _, look in pairs], labelled.inspection.images)) is not None:
+        progress.say(told)
+    if parameters.group is None:
+        if any(pair.group is not None for pair in labelled.pairs):
+            progress.say(
+                "unlabelled images have no group without --group, so relatives of validation images may be among them"
+            )
+        return [image for image, _ in pairs]
+    held = labelled.held_out(parameters.group)
+    kept = [image for image, _ in pairs if image.group not in held]
+    if len(kept) < len(pairs):
+        names = ", ".join(sorted({image.group for image, _ in pairs} & held))
+        progress.say(
+            f"{counted(len(pairs) - len(kept), 'unlabelled image')} left out: of groups that are held out ({names})"
+        )
+    return kept
+
+
+def _another_scale(images: Sequence[Seen], labelled: Sequence[Seen]) -> str | None:
+    """Return a sentence about images whose values are on another scale than those of the labelled ones."""
+    usual = float(np.median([image.top for image in labelled]))
+    odd = [image for image in images if image.top and is_out_of_range(image.top, usual, image.dtype)]
+    if not odd:
+        return None
+    more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+    return (
+        f"{odd[0].path}{more}: reaches up to {odd[0].top:g}, the median labelled image up to {usual:g}, so little can be "
+        "learned from it; export all with one scale"
+    )
 
 
 def cut_unlabelled(cutter: Cutter, images: Sequence[Unlabelled], progress: Progress) -> None:

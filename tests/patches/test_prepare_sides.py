@@ -1,3 +1,4 @@
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,22 +18,42 @@ def pixels(path):
     return np.asarray(Image.open(path))
 
 
-def tell_their_place(images, names, shapes):
+def tell_their_place(images, names, shapes, *, first=0):
     """Give every pixel its image, row and column for its colour, so that it is known wherever it is stored."""
-    for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+    for number, (name, shape) in enumerate(zip(names, shapes, strict=True), first):
         colors = np.stack([np.full(shape, number), *np.indices(shape)], axis=2)
         Image.fromarray(colors.astype(np.uint8)).save(images / f"{name}.png")
 
 
 def side_maps(made, shapes):
-    """Paint the pixels of each side of each image that any of its patches, with their margins, or regions holds."""
+    """Paint the pixels of each side of each image that any of its patches, with their margins, or regions holds.
+
+    What is learned from without masks is on the side of training.
+    """
     seen = {(side, i): np.zeros(shape, bool) for side in ("train", "val") for i, shape in enumerate(shapes)}
     regions = [made[name] for name in made if name.startswith("regions/") and name.endswith("/image")]
-    for side, stored in [("train", [made["train/images"]]), ("val", [made["val/images"], *regions])]:
+    unlabelled = [made[name] for name in made if name == "unlabelled/images"]
+    learned = [made["train/images"], *unlabelled]
+    for side, stored in [("train", learned), ("val", [made["val/images"], *regions])]:
         for pixels in stored:
             for number, row, column in np.unique(pixels.reshape(-1, 3), axis=0).tolist():
                 seen[side, number][row, column] = True
     return seen
+
+
+def spread(folder, images, names, how):
+    """Put images without masks into a folder: others, and copies of labelled ones under other names, as `how` says."""
+    others = ["x10", "y11"]
+    folder.mkdir()
+    for name, way in zip(names, how, strict=False):
+        if way == "link":
+            (folder / f"{name}9.png").symlink_to(images / f"{name}.png")
+        elif way == "copy":
+            shutil.copy(images / f"{name}.png", folder / f"{name}9.png")
+        elif way == "other format":
+            Image.open(images / f"{name}.png").save(folder / f"{name}9.bmp")
+    tell_their_place(folder, others, [(20, 30)] * 2, first=len(names))
+    return [(20, 30)] * 2
 
 
 several = st.lists(st.tuples(st.integers(17, 90), st.integers(9, 90)), min_size=2, max_size=5)
@@ -62,9 +83,15 @@ def folds(way, count, groups, shape):
     )
 
 
-@given(shapes=several | large, way=ways, held=held)
-@settings(max_examples=40)
-def test_no_pixel_reaches_both_sides(write, run, everything, *, shapes, way, held):
+# What else there is of each image, without its mask.
+copies = (
+    st.lists(st.sampled_from(["nothing", "link", "copy", "other format"]), min_size=5, max_size=5) | st.none()
+)
+
+
+@given(shapes=several | large, way=ways, held=held, how=copies)
+@settings(max_examples=60)
+def test_no_pixel_reaches_both_sides(write, run, everything, *, shapes, way, held, how):
     names = [f"{'xyz'[i % 3]}{i // 3}" for i in range(len(shapes))]
     if way["group"] and len(shapes) < 4:
         way["group"] = r"^\w"  # else all were in one group
@@ -79,9 +106,12 @@ def test_no_pixel_reaches_both_sides(write, run, everything, *, shapes, way, hel
             Image.fromarray(np.where(np.isin(mask, list(classes)), mask, min(classes)).astype(np.uint8)).save(
                 masks / f"{name}.png"
             )
-        data = DataParameters(classes=[ClassParameters(name=name) for name in "abc"])
+        data, others = DataParameters(classes=[ClassParameters(name=name) for name in "abc"]), []
+        if how is not None:
+            others = spread(Path(folder) / "more", images, names, how)
+            way |= {"unlabelled": f"{folder}/more"}
         made = everything(run(Path(folder), per_image=12, flips=False, data=data, **way))
-    seen = side_maps(made, shapes)
+    seen = side_maps(made, [*shapes, *others])
     assert any(seen["train", i].any() for i in range(len(shapes)))
     assert any(seen["val", i].any() for i in range(len(shapes)))
     for i in range(len(shapes)):
@@ -96,7 +126,12 @@ def test_no_pixel_reaches_both_sides(write, run, everything, *, shapes, way, hel
     of_group = {}
     for name, side in zip(made["sources/group"], made["sources/side"], strict=True):
         of_group.setdefault(name, set()).add(side)
-    assert all(len(sides) == 1 for sides in of_group.values())
+    assert all(len(sides - {b"unlabelled"}) < 2 for sides in of_group.values())
+    assert not any(
+        b"unlabelled" in sides and len(sides) > 1 and b"train" not in sides for sides in of_group.values()
+    )
+    if how is not None and not way["group"]:
+        assert made["sources/path"].tolist()[len(shapes) :] == [b"more/x10.png", b"more/y11.png"]
 
 
 def test_one_large_image_gives_blocks_of_both_sides(tmp_path, write, run, everything):

@@ -1,6 +1,7 @@
 """What images hold: nothing, too much light, other kinds, other ranges or other pixel sizes than the rest."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -63,16 +64,24 @@ def _saturated(images: Sequence[ImageFacts]) -> Iterator[Finding]:
 
 
 def _ranges(images: Sequence[ImageFacts]) -> Iterator[Finding]:
-    """Find images whose greatest value is far from the usual one; 8 bits hold no other range."""
+    """Find images whose greatest value is far from the usual one."""
     tops = [max(abs(value) for value in (*image.low, *image.high)) for image in images]
     usual = float(np.median(tops)) if tops else 0.0
     for image, top in zip(images, tops, strict=True):
-        deep = image.dtype.itemsize > 1
-        if deep and not usual / _RANGES < top < usual * _RANGES:
+        if is_out_of_range(top, usual, image.dtype):
             yield Finding(
                 "range", "warning", (image.path,), f"reaches up to {top:g}, the median image up to {usual:g}",
                 "export all with one scale", "other bits or another scale than the others",
             )  # fmt: skip
+
+
+def is_out_of_range(top: float, usual: float, dtype: np.dtype[Any]) -> bool:
+    """Tell whether the greatest value of an image is far from the usual one; 8 bits hold no other range.
+
+    >>> is_out_of_range(255, 40000, np.dtype("uint16")), is_out_of_range(3, 255, np.dtype("uint8"))
+    (True, False)
+    """
+    return dtype.itemsize > 1 and not usual / _RANGES < top < usual * _RANGES
 
 
 def _pixel_sizes(images: Sequence[ImageFacts]) -> Iterator[Finding]:
