@@ -286,7 +286,10 @@ def test_gray_stored_as_rgb_is_gray_and_colour_among_it_is_refused(tmp_path, wri
     with pytest.raises(DataError, match=r"u\.png: is in colour, first at row 0, column 0; expected gray"):
         run(tmp_path, unlabelled=str(more))
     gray_as_rgb(more / "u.png")
+    shutil.copy(images / "a.png", more / "a copy.png")
+    Image.open(images / "b.png").convert("L").save(more / "b in one channel.png")
     made = everything(run(tmp_path, unlabelled=str(more)))
+    assert made["sources/path"][2:].tolist() == [b"more/plain.png", b"more/u.png"]
     assert made["train/images"].shape[3] == 1
     assert made["unlabelled/images"].shape == (10, 16, 16, 1)
 
