@@ -7,13 +7,16 @@ are settings of one way.
 """
 
 import math
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from patchseg.labels.classes import IGNORE
+from patchseg.models.features import dropped
+from patchseg.models.network import Network
 from patchseg.parameters import TrainParameters
 from patchseg.training.augment import after
 from patchseg.training.batch import Batch, Target, Views
@@ -74,17 +77,35 @@ class SelfTraining(Supervised):
     def forward(self, batch: Batch) -> Losses:
         """Return what a part of a batch costs: labels, and the teacher's opinion of the views."""
         labelled = super().forward(batch)
-        logits = self.logits(torch.cat([target.image for target in batch.targets]))
-        views = range(len(batch.targets))
-        each = _chunks(logits, len(batch.targets))
-        costs = [self._cost(each[view], batch.targets[view]) for view in views]
-        cost = torch.stack(costs).mean()
+        number = len(batch.targets)
+        with self._perturbed(number):
+            logits = self.logits(torch.cat([target.image for target in batch.targets]))
+        views = zip(_chunks(logits, number), batch.targets, strict=True)
+        cost = torch.stack([self._cost(seen, target) for seen, target in views]).mean()
         kept = torch.stack([target.weights.mean() for target in batch.targets]).mean()
         parts = {"loss/labelled": labelled.total, "loss/unlabelled": cost, "unlabelled/learned": kept}
         return Losses(
             labelled.total + self._weight * cost, labelled.logits,
             {name: value.detach() for name, value in parts.items()},
         )  # fmt: skip
+
+    @contextmanager
+    def _perturbed(self, views: int) -> Iterator[None]:
+        """Let a share of the patches lose half of the features between the way down and the way up, each view another half."""
+        share = self._settings.channel_dropout
+        if not share:
+            yield
+            return
+        chosen: list[Tensor] = []  # which patches, at all levels alike
+
+        def masks(level: int, features: Tensor) -> Tensor:
+            count, channels = features.shape[:2]
+            if not chosen:
+                chosen.append(torch.rand(count // views, 1, 1, 1, device=features.device) < share)
+            return complementary(chosen[0], channels, views).to(features.dtype)
+
+        with dropped(cast(Network, self.network), masks):
+            yield
 
     def _targets(self, views: Views, probabilities: Tensor, learned: Tensor) -> tuple[Target, ...]:
         """Give each view what belongs to its pixels: its own opinion, or that of the patch after it in the rectangle."""
@@ -111,6 +132,23 @@ class SelfTraining(Supervised):
             return self.loss(logits, target.labels, self.class_weights) * target.weights.mean()
         finest = logits[0] if isinstance(logits, list) else logits
         return distance(finest, target.probabilities, target.weights)
+
+
+def complementary(chosen: Tensor, channels: int, views: int) -> Tensor:
+    """Draw what channels are multiplied by, 0 or 2, in two views of which each has what the other lacks; 1 where not chosen.
+
+    UniMatch V2 (Yang et al. 2025, arXiv:2410.10777, section 3.3). A view alone loses half of them.
+
+    Args:
+        chosen: (n, 1, 1, 1) bool, patches that lose any.
+        channels: C.
+        views: V, 1 or 2.
+
+    Returns:
+        (V n, C, 1, 1) float32, the views one after the other.
+    """
+    kept = 2.0 * (torch.rand(len(chosen), channels, 1, 1, device=chosen.device) < 0.5)
+    return torch.cat([torch.where(chosen, mask, 1.0) for mask in (kept, 2 - kept)[:views]])
 
 
 def sure(probabilities: Tensor, truth: Tensor, confidence: float, drop: float) -> Tensor:

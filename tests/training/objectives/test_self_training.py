@@ -11,7 +11,7 @@ from patchseg.training.batch import Batch, Views
 from patchseg.training.gradients import Gradients
 from patchseg.training.losses import loss_of, supervised
 from patchseg.training.objectives.build import SWITCHES, switched
-from patchseg.training.objectives.self_training import SelfTraining, distance, sure
+from patchseg.training.objectives.self_training import SelfTraining, complementary, distance, sure
 
 CPU = torch.device("cpu")
 NONE = 255
@@ -204,3 +204,27 @@ def test_names_stand_for_settings_and_what_is_set_stays():
         assert planned.views == 1
         assert planned.source("views") == "call"
         assert all(getattr(planned, key) == value for key, value in values.items() if key != "views")
+
+
+def test_two_views_lose_the_two_halves_of_the_features():
+    torch.manual_seed(0)
+    chosen = torch.tensor([True, False, True])[:, None, None, None]
+    masks = complementary(chosen, 200, 2)
+    assert masks.shape == (6, 200, 1, 1)
+    one, other = masks.chunk(2)
+    assert torch.equal(one + other, torch.full_like(one, 2.0))
+    assert torch.equal(one[1], torch.ones_like(one[1]))
+    assert {*one[[0, 2]].unique().tolist()} == {0.0, 2.0}
+    assert 60 < (one[0] == 0).sum() < 140
+    assert not torch.equal(one[0], one[2])
+    assert torch.equal(complementary(~chosen, 7, 1)[0], torch.ones(7, 1, 1))
+
+
+def test_features_are_dropped_in_the_views_of_the_chosen_patches_alone():
+    """With all patches chosen the views say otherwise than without; the labelled patches never lose anything."""
+    plain, lossy = (way(network(), confidence=0.0, channel_dropout=share) for share in (0.0, 1.0))
+    torch.manual_seed(3)
+    losses = [student(student.complete(drawn(), progress=1.0, most=4)) for student in (plain, lossy)]
+    assert losses[0].parts["loss/labelled"] == losses[1].parts["loss/labelled"]
+    assert losses[0].parts["loss/unlabelled"] != losses[1].parts["loss/unlabelled"]
+    assert not any(module._forward_hooks for module in lossy.network.modules())
