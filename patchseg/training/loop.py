@@ -166,7 +166,8 @@ class Run:
         if found is not None and learner.course.judge(better):
             self._plateau()
         if self.log is not None:
-            self.log.write(line, found.panels if found else [])
+            pictures = learner.objective.pictures(self.keeper.file.head.classes.palette)
+            self.log.write(line, found.panels if found else [], pictures)
             self.progress.stop()
             self.progress.say(_told(line, budget.epochs))
             if better:

@@ -1,7 +1,7 @@
 """What a run leaves behind to look at: metrics.jsonl, TensorBoard events and the effective parameters."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.imaging.files import refusal, whole
+
+Panel = NDArray[np.uint8]  # (h, w, 3)
 
 METRICS = "metrics.jsonl"
 PARAMETERS = "parameters.effective.json"
@@ -43,14 +45,14 @@ class Record:
             self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
             self._events.add_text("parameters", f"```json\n{text}\n```", step)
 
-    def write(self, line: dict[str, Any], panels: list[NDArray[np.uint8]]) -> None:
-        """Append the numbers of an epoch and its pictures."""
+    def write(self, line: dict[str, Any], panels: Sequence[Panel], learned: Sequence[Panel] = ()) -> None:
+        """Append the numbers of an epoch, the pictures of its validation, and those of what it has learned from besides."""
         with _told(self._metrics):
             with self._metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            self._draw(line, panels)
+            self._draw(line, panels, learned)
 
-    def _draw(self, line: dict[str, Any], panels: list[NDArray[np.uint8]]) -> None:
+    def _draw(self, line: dict[str, Any], panels: Sequence[Panel], learned: Sequence[Panel]) -> None:
         """Show them in TensorBoard."""
         step = line["step"]
         for name, value in line.items():
@@ -59,6 +61,13 @@ class Record:
         for number, panel in enumerate(panels):
             self._events.add_image(
                 f"validation/{number} image, truth, prediction", panel, step, dataformats="HWC"
+            )
+        for number, panel in enumerate(learned):
+            self._events.add_image(
+                f"unlabelled/{number} patch, teacher's labels, view, its target",
+                panel,
+                step,
+                dataformats="HWC",
             )
         self._events.flush()
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from patchseg.training.average import Average
@@ -81,6 +83,14 @@ class Objective(nn.Module):
         """Take in what the optimizer has done in a step."""
         if self.average is not None:
             self.average.update(step)
+
+    def pictures(self, palette: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Return what is worth a look after the last step, (h, w, 3) uint8 each.
+
+        Args:
+            palette: (K, 3) colours of the classes.
+        """
+        return []
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs beside the network and its average: plain tensors on the CPU, numbers, text."""

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from patchseg.imaging import picture
 from patchseg.labels.classes import IGNORE
 from patchseg.models.features import dropped
 from patchseg.models.network import Network
@@ -23,6 +26,8 @@ from patchseg.training.batch import Batch, Target, Views
 from patchseg.training.losses import SupervisedLoss
 from patchseg.training.objectives.objective import Losses
 from patchseg.training.objectives.supervised import Supervised
+
+_SHOWN = 4  # patches
 
 
 def ramp(progress: float, share: float) -> float:
@@ -57,6 +62,9 @@ class SelfTraining(Supervised):
     ) -> None:
         super().__init__(network, loss, arithmetic=arithmetic)
         self._settings, self._weight = settings, 0.0
+        self._shown: list[
+            Tensor
+        ] = []  # of the last step's first patches: as they are, the teacher's labels, a view, its target
 
     @torch.no_grad()
     def complete(self, batch: Batch, *, progress: float, most: int) -> Batch:
@@ -72,7 +80,11 @@ class SelfTraining(Supervised):
         probabilities = _corrected(logits.float().softmax(dim=1), batch.views.truth)
         drop = (self._settings.entropy_drop or 0.0) * (1 - progress)
         learned = sure(probabilities, batch.views.truth, self._settings.confidence or 0.0, drop)
-        return batch._replace(targets=self._targets(batch.views, probabilities, learned))
+        targets = self._targets(batch.views, probabilities, learned)
+        labels = torch.where(learned > 0, probabilities.argmax(dim=1), IGNORE)
+        shown = (batch.views.weak, labels, targets[0].image, targets[0].labels)
+        self._shown = [tensor[:_SHOWN] for tensor in shown]
+        return batch._replace(targets=targets)
 
     def forward(self, batch: Batch) -> Losses:
         """Return what a part of a batch costs: labels, and the teacher's opinion of the views."""
@@ -106,6 +118,24 @@ class SelfTraining(Supervised):
 
         with dropped(cast(Network, self.network), masks):
             yield
+
+    def pictures(self, palette: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Return some patches, the teacher's labels (gray where unsure), a strong view and what is learned of it, side by side."""
+        if not self._shown:
+            return []
+        weak, labels, strong, targets = (tensor.cpu() for tensor in self._shown)
+        lowest, highest = (float(weak.float().quantile(share)) for share in (0.01, 0.99))
+
+        def seen(image: Tensor) -> NDArray[np.uint8]:
+            return picture.to_rgb8(image.permute(1, 2, 0).numpy(), lowest, highest)
+
+        def colored(mask: Tensor) -> NDArray[np.uint8]:
+            return picture.colorize(mask.to(torch.uint8).numpy(), palette)
+
+        return [
+            np.concatenate([seen(a), colored(b), seen(c), colored(d)], axis=1)
+            for a, b, c, d in zip(weak, labels, strong, targets, strict=True)
+        ]
 
     def _targets(self, views: Views, probabilities: Tensor, learned: Tensor) -> tuple[Target, ...]:
         """Give each view what belongs to its pixels: its own opinion, or that of the patch after it in the rectangle."""
