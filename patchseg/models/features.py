@@ -38,7 +38,7 @@ def watched(network: Network) -> Iterator[list[Tensor]]:
     """Watch what a network sees.
 
     The list that is yielded holds the feature maps of the last pass, (N, C_l, h_l, w_l), with their gradients, the finest first.
-    They cover the padded image; see `padded`. A network that is compiled within does not know of the hooks if it was compiled before.
+    They cover the padded image; see `padded`. A network that was compiled before knows nothing of the hooks.
 
     Raises:
         UsageError: As `stages_of`.

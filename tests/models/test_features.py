@@ -70,7 +70,7 @@ def test_maps_lie_from_fine_to_coarse_and_the_image_is_none_of_them(name, settin
     with watched(network) as maps:
         network(pixels(2, 3, 64, 64))
     assert [seen.shape[-1] for seen in maps] == sides
-    assert all((seen.shape[0] == 2 and seen.shape[1] > 3) or name == "segnet" for seen in maps)
+    assert all(seen.shape[0] == 2 and (seen.shape[1] > 3 or name == "segnet") for seen in maps)
 
 
 def test_gradients_of_maps_reach_what_stands_before_them():
