@@ -11,6 +11,9 @@ from patchseg.page.shell import Content
 
 MOST_POINTS = 300  # of a curve; more would run into each other
 MOST_CURVES = 24
+# What only a training with a teacher has.
+_PARTS = {"of labels": "loss/labelled", "of the teacher": "loss/unlabelled"}
+_OTHERS = {"mean, student": "mean_iou/student", "mean, teacher": "mean_iou/teacher"}
 
 
 def training(scores: Scores, metrics: Sequence[Scores]) -> Html:
@@ -29,8 +32,15 @@ def training(scores: Scores, metrics: Sequence[Scores]) -> Html:
     classes = list(dict.fromkeys(key for line in metrics for key in line if key.startswith("iou/")))[
         :MOST_CURVES
     ]
-    losses = {"training": curve("loss/train"), "validation": curve("loss/val")}
-    ious = {"mean": curve("mean_iou"), **{key.removeprefix("iou/"): curve(key) for key in classes}}
+
+    def known(names: dict[str, str]) -> dict[str, list[tuple[float, float | None]]]:
+        return {name: curve(key) for name, key in names.items() if any(key in line for line in metrics)}
+
+    losses = {"training": curve("loss/train"), "validation": curve("loss/val"), **known(_PARTS)}
+    ious = {
+        "mean": curve("mean_iou"), **known(_OTHERS), **{key.removeprefix("iou/"): curve(key) for key in classes},
+    }  # fmt: skip
+    shares = known({"learned": "unlabelled/learned"})
     colors = dict(zip(names_of(scores), palette_of(scores), strict=True))
     charts = [
         line_chart(losses, title="Loss", x_label="epoch"),
@@ -39,6 +49,9 @@ def training(scores: Scores, metrics: Sequence[Scores]) -> Html:
         ),
         line_chart({"rate": curve("rate")}, title="Learning rate", x_label="epoch"),
     ]
+    if shares:
+        title = "Pixels without a label that are learned from"
+        charts.append(line_chart(shares, title=title, x_label="epoch", y_range=(0, 1)))
     return element(
         "section",
         element("h2", "Training"),

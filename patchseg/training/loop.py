@@ -23,6 +23,7 @@ _AGREE = (
     20  # steps after which the stop file is looked for, and several processes ask each other whether to stop
 )
 _SETTLED = 200  # steps after which a class that is never predicted is a reason to worry
+_FALL = 0.05  # of the mean IoU, at which a teacher is doubted
 STOP = "stop"  # the file in runs/NAME that ends a run
 
 
@@ -48,6 +49,7 @@ class Run:
     stop: Path
     progress: Progress
     _doubted: set[int] = field(default_factory=set)
+    _fallen: bool = False
 
     def go(self) -> None:
         """Step until the run is as long as planned, or somebody stops it."""
@@ -173,7 +175,20 @@ class Run:
             if better:
                 self.keeper.save_best(learner, line)
             self.keeper.save_last(learner, budget, line)
+            self._tell_fall(line)
         self._doubt()
+
+    def _tell_fall(self, line: dict[str, Any]) -> None:
+        """Say once that the score has fallen far since a teacher's opinion counts: errors that it confirms to itself grow."""
+        score, best = line.get("mean_iou"), self.learner.best
+        if not self.learner.objective.teaches or score is None or best is None or score >= best - _FALL:
+            return
+        if not self._fallen:
+            self._fallen = True
+            self.progress.say(
+                f"the score has fallen from {best:.4f} to {score:.4f}; best.pt holds the better network. If it does not rise "
+                "again, the teacher confirms its own errors: try a smaller --pseudo-weight or a higher --confidence"
+            )
 
     def _line(self, losses: dict[str, float], found: Validation | None) -> dict[str, Any]:
         learner, names = self.learner, self.keeper.file.head.classes.names

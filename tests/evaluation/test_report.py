@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from patchseg.errors import DataError, UsageError
+from patchseg.evaluation.courses import training
 from patchseg.evaluation.metrics import Confusion
 from patchseg.evaluation.panels import Panels, error_kinds, read_panels
 from patchseg.evaluation.report import report, telling
@@ -132,6 +133,26 @@ def test_the_report_draws_the_curves_of_the_training(tree, text):
         in words
     )
     assert "Highest mean IoU on the validation images: 0.8750, in epoch 2 of 3." in words
+
+
+def test_the_report_draws_what_a_teacher_has_said(tree):
+    lines = [
+        {"epoch": k, "loss/train": 1 / k, "mean_iou": 0.5, "loss/labelled": 0.25 / k, "loss/unlabelled": 0.5 / k,
+         "unlabelled/learned": 0.2 * k, "mean_iou/student": 0.4}
+        for k in (1, 2)
+    ]  # fmt: skip
+    words = tree(str(training({"classes": [], "palette": []}, lines))).words
+    assert any(
+        "of labels: from 0.25 at epoch 1 to 0.125 at epoch 2; of the teacher: from 0.5" in word
+        for word in words
+    )
+    assert any("mean, student: from 0.4 at epoch 1" in word for word in words)
+    assert any("learned: from 0.2 at epoch 1 to 0.4 at epoch 2" in word for word in words)
+    plain = [{key: line[key] for key in ("epoch", "loss/train", "mean_iou")} for line in lines]
+    assert not any(
+        "teacher" in word or "without a label" in word
+        for word in tree(str(training({"classes": [], "palette": []}, plain))).words
+    )
 
 
 def test_the_report_opens_with_the_parameters_that_are_no_defaults(tree, text):
