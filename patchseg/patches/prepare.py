@@ -227,6 +227,11 @@ def _notes(inspection: Inspection, entries: list[Mapped], *, derived: bool) -> l
         lines.append(
             f"  objects of different classes overlap in {counted(inspection.overlap, 'pixel')}: the later file has them"
         )
+    labelled = sum(entry.pixels for entry in entries if entry.target != IGNORE)
+    if 0 < 2 * labelled < (total := sum(entry.pixels for entry in entries)):
+        lines.append(
+            f"  {100 * labelled / total:.2g} % of the masks' pixels are labelled: patches lie where some are, the rest is ignored"
+        )
     return lines + sentences(entries, classes, soft=inspection.pulled)
 
 

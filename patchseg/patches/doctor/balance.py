@@ -106,9 +106,11 @@ def _class(census: Census, classes: Classes, index: int) -> Iterator[Finding]:
 
 
 def _one_class(census: Census, classes: Classes) -> Iterator[Finding]:
-    """Find masks that hold one class only, or none at all."""
+    """Find masks that hold one class only, or none at all; where most is ignored, the little that is labelled may be so."""
     for mask, pixels in zip(census.masks, census.pixels, strict=True):
         present = np.flatnonzero(pixels)
+        if len(present) and 2 * int(pixels.sum()) < mask.total:
+            continue
         if not len(present):
             yield Finding(
                 "empty", "warning", (mask.path,), "is ignored everywhere",

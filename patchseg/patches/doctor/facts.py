@@ -18,7 +18,7 @@ from patchseg.imaging.channels import are_gray, channel_names
 from patchseg.imaging.resolution import pixel_size
 from patchseg.imaging.scale import reduced
 from patchseg.imaging.source import Array
-from patchseg.labels.classes import pack
+from patchseg.labels.classes import IGNORE, pack
 from patchseg.labels.derive import Survey, survey
 from patchseg.patches.check import require_finite, require_labels
 from patchseg.patches.split import random
@@ -92,6 +92,11 @@ class MaskFacts(NamedTuple):
     presence: dict[int, float]
     digest: bytes
     orientation: int
+
+    @property
+    def sparse(self) -> bool:
+        """Whether 255 is most of an index mask, as where scribbles, points or a part are all that is labelled."""
+        return self.survey.kind != "color" and 2 * self.counts.get(IGNORE, 0) > self.total
 
 
 def bands(source: ImageSource) -> Iterator[Box]:

@@ -119,8 +119,11 @@ def _changed_places(images: Sequence[ImageFacts], masks: Sequence[MaskFacts]) ->
 
 
 def are_instances(masks: Sequence[MaskFacts]) -> bool:
-    """Tell whether values number the objects of each mask: 1 to n, one region each, n differing between masks."""
-    marked = [(mask, _marks(mask)) for mask in masks if mask.survey.kind != "color"]
+    """Tell whether values number the objects of each mask: 1 to n, one region each, n differing between masks.
+
+    A scribble a class is one region each, too, but what is around it is ignored.
+    """
+    marked = [(mask, _marks(mask)) for mask in masks if mask.survey.kind != "color" and not mask.sparse]
     marked = [(mask, values) for mask, values in marked if values]
     counts = {len(values) for _, values in marked}
     if not marked or max(counts) < _NUMBERED or (len(counts) == 1 and len(marked) > 1):
@@ -217,11 +220,15 @@ def _two_conventions(masks: Sequence[MaskFacts]) -> Iterator[Finding]:
         return  # where both are in one file, 255 is a value of its own
     if not any(1 in mask.survey.values for mask in masks):
         return
+    more = not set().union(*(mask.survey.values for mask in masks)) <= {0, 1, IGNORE}
     for mask in masks:
-        if mask.survey.kind != "color" and mask.survey.values == {0, IGNORE}:
+        if mask.survey.kind != "color" and mask.survey.values == {0, IGNORE} and not (mask.sparse and more):
+            cure = "save all masks alike, such as 0 and 1"
             yield Finding(
-                "two-valued", "error", (mask.path,), "holds 0 and 255, other masks 0 and 1, so 255 would be ignored",
-                "save all masks alike, such as 0 and 1", "two programs with a habit each",
+                "two-valued", "warning" if mask.sparse else "error", (mask.path,),
+                "holds 0 and 255, other masks 0 and 1, so 255 would be ignored",
+                f"{cure}, or leave it so where a part is all that is labelled" if mask.sparse else cure,
+                "two programs with a habit each",
             )  # fmt: skip
 
 

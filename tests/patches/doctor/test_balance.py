@@ -37,6 +37,19 @@ def test_masks_of_one_value_are_named(dataset, remake, value, kind, told):
     assert told in found.found
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_class_that_is_all_that_is_labelled_of_a_mask_is_no_fault_where_most_is_ignored(
+    dataset, remake, value
+):
+    def scribble(mask, rows):
+        return np.where(np.arange(len(mask))[:, None] < rows, value, np.full_like(mask, 255)).astype(np.uint8)
+
+    remake(lambda mask: scribble(mask, 63), 4)  # of 128
+    assert dataset.found() == {}
+    remake(lambda mask: scribble(mask, 65), 4)
+    assert list(dataset.found()) == ["full" if value else "two-valued"]
+
+
 def hold_out(dataset, *numbers):
     """Move pairs into folders of their own; return the parameters by which they are validated with."""
     folders = []

@@ -106,6 +106,16 @@ def test_many_classes_of_one_region_each_are_no_objects(dataset, files):
     assert "instances" not in dataset.found()
 
 
+def test_a_dot_a_class_on_ignored_ground_is_no_object(dataset, files):
+    for number in dataset.numbers:
+        dots = numbered(6 + number % 3)
+        files[1](dataset.mask(number), np.where(dots == 0, 255, dots).astype(np.uint8))
+        mask = files[0](dataset.mask(number))
+        mask[0, :9] = 0
+        files[1](dataset.mask(number), mask)
+    assert "instances" not in dataset.found()
+
+
 @pytest.mark.parametrize(
     ("values", "cause"),
     [
@@ -140,6 +150,14 @@ def test_0_and_255_beside_0_and_1_would_be_ignored(dataset, remake):
     found = dataset.only("two-valued")
     assert (found.severity, [file.stem for file in found.files]) == ("error", ["0000", "0007"])
     assert "so 255 would be ignored" in found.found
+
+
+def test_of_masks_that_are_mostly_255_it_is_a_doubt_that_this_was_not_meant(dataset, remake):
+    remake(lambda mask: two_valued(mask, 1))
+    remake(lambda mask: np.where(np.arange(mask.size).reshape(mask.shape) < 40, 0, 255).astype(np.uint8), 7)
+    found = dataset.only("two-valued")
+    assert (found.severity, found.files) == ("warning", (dataset.mask(7),))
+    assert found.cure.endswith("or leave it so where a part is all that is labelled")
 
 
 def test_255_that_is_ignored_where_1_is_too_is_no_fault(dataset, remake, files):
