@@ -14,6 +14,7 @@ from patchseg.models import Network
 from patchseg.models.checkpoint import Checkpoint
 from patchseg.models.folding import folded
 from patchseg.models.plain import as_json
+from patchseg.models.pooling import pooled
 from patchseg.models.session import INPUT, PREFIX, OnnxNetwork, sealed
 from patchseg.parameters import Result
 
@@ -24,7 +25,7 @@ TOLERANCE = 1e-3  # of the largest number
 class _Raw(nn.Module):
     """What is exported: the network, with the softmax where probabilities are wanted."""
 
-    def __init__(self, network: Network, result: Result) -> None:
+    def __init__(self, network: nn.Module, result: Result) -> None:
         super().__init__()
         self.network, self.softmax = network, nn.Softmax(1) if result == "probabilities" else nn.Identity()
 
@@ -110,13 +111,12 @@ def _exported(network: Network, name: str, result: Result) -> Any:
     _require_packages()
     # Neither side a multiple of what networks pad to, and none of the sizes 1, which would be taken for constant.
     example = torch.zeros(2, len(network.mean), 4 * network.factor + 33, 4 * network.factor + 35)
-    open_sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch's exporter says of itself
             program: Any = torch.onnx.export(
-                _Raw(folded(network), result).eval(), (example,), dynamo=True, opset_version=OPSET, verbose=False,  # type: ignore[arg-type]
-                input_names=[INPUT], output_names=[result], dynamic_shapes={INPUT: open_sizes},
+                _traced(_Raw(folded(network), result).eval(), example), (example,), dynamo=True, opset_version=OPSET, verbose=False,
+                input_names=[INPUT], output_names=[result],
             )  # fmt: skip
     except Exception as error:
         raise PatchsegError(
@@ -124,6 +124,16 @@ def _exported(network: Network, name: str, result: Result) -> Any:
             "safetensors"
         ) from error
     return _cleaned(program.model_proto)
+
+
+def _traced(network: nn.Module, example: Tensor) -> Any:
+    """Return the ExportedProgram of a network for images of any number and size, adaptive pooling as `pooled` does it."""
+    sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    pooling = torch.ops.aten.adaptive_avg_pool2d.default
+    program = torch.export.export(network, (example,), dynamic_shapes={INPUT: sizes}, strict=False)
+    if all(node.target != pooling for node in program.graph.nodes):
+        return program  # without a second pass over large graphs
+    return program.run_decompositions({pooling: pooled})
 
 
 def _require_packages() -> None:

@@ -84,10 +84,7 @@ class Network(nn.Module):
         height, width = pixels.shape[-2:]
         # In float32 under autocast too: bfloat16 could not tell 16-bit grey levels apart.
         features = (pixels.float() - self.mean[:, None, None]) / self.std[:, None, None]
-        # Of numbers above 0 only, since ONNX rounds quotients towards 0.
-        below, right = (
-            (side + self.factor - 1) // self.factor * self.factor - side for side in (height, width)
-        )
+        below, right = (self._padded(side) - side for side in (height, width))
         # torch copies also where nothing is added; a network that is written down as a graph must pad any image.
         if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or below or right:
             features = F.pad(features, (0, right, 0, below))
@@ -98,6 +95,14 @@ class Network(nn.Module):
             logits[..., : -(-height // 2**level), : -(-width // 2**level)]
             for level, logits in enumerate(decided)
         ]
+
+    def _padded(self, side: int) -> int:
+        """Return what a side is padded to; `max` would keep for a graph which of two numbers was larger."""
+        # Quotients of numbers above 0 only, since ONNX rounds them towards 0.
+        steps = (side + self.factor - 1) // self.factor
+        if self.least > self.factor:
+            steps = torch.sym_max(steps, self.least // self.factor)  # type: ignore[assignment]
+        return steps * self.factor
 
 
 def encoder_of(network: nn.Module) -> nn.Module | None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from patchseg.errors import UsageError, did_you_mean, first_line
 from patchseg.models.network import Network
@@ -66,11 +65,8 @@ class LibraryNetwork(Network):
 
     def decide(self, features: Tensor) -> Tensor:
         """Return the logits of normalized pixels; see `Network`."""
-        height, width = features.shape[-2:]
-        if self.least > self.factor:  # images below the smallest that it works for are padded, too
-            features = F.pad(features, (0, max(0, self.least - width), 0, max(0, self.least - height)))
         logits: Tensor = self.model(features)
-        return logits[..., :height, :width]
+        return logits
 
 
 def statistics_of(encoder: str) -> Statistics:

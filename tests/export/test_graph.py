@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from patchseg import __version__
 from patchseg.errors import PatchsegError, UsageError
@@ -137,7 +138,7 @@ def test_a_network_that_does_otherwise_by_size_or_by_values_is_refused(make, mon
 
 
 def test_a_network_whose_graph_fails_at_other_sizes_is_refused(make, monkeypatch):
-    pool = nn.AdaptiveAvgPool2d(6)  # which torch's exporter writes for one size
+    pool = nn.AdaptiveMaxPool2d(6)  # which torch's exporter writes for one size
 
     def pooled(channels, classes):
         return Tried(lambda x: (x + pool(x).sum(dim=(2, 3), keepdim=True)).repeat(1, 2, 1, 1))
@@ -149,6 +150,39 @@ def test_a_network_whose_graph_fails_at_other_sizes_is_refused(make, monkeypatch
     with pytest.raises(PatchsegError, match=r"^the network pooled .+; export it as safetensors$") as error:
         graph_of(model, "logits")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AdaptiveAvgPool2d(6),
+        nn.AdaptiveAvgPool2d(1),
+        lambda x: F.adaptive_avg_pool2d(x, (1, 7)),
+        lambda x: F.interpolate(x, size=(3, 2), mode="area"),
+    ],
+)
+def test_averages_over_a_number_of_bins_hold_at_every_size(make, monkeypatch, pool):
+    def pooled(channels, classes):
+        def function(x):
+            bins = pool(x)
+            weights = torch.arange(1.0, 1 + bins.shape[-2] * bins.shape[-1]).view(bins.shape[-2:])
+            return torch.cat([x, x + (bins * weights).sum(dim=(2, 3), keepdim=True)], dim=1)
+
+        return Tried(function)
+
+    monkeypatch.setitem(MODELS, "pooled", pooled)
+    model = make(1, 2)
+    model.model = {"name": "pooled", "channels": 1, "classes": 2}
+    model.weights = pooled(1, 2).state_dict()
+    graph, _ = graph_of(model, "logits")
+    network = model.network()
+    for sides in ((1, 1), (2, 40), (7, 13), (130, 66)):
+        pixels = torch.rand(2, 1, *sides, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = network(pixels)
+        torch.testing.assert_close(
+            torch.from_numpy(run(graph, pixels.numpy())), expected, rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
