@@ -13,6 +13,7 @@ from patchseg import device as devices
 from patchseg.errors import UsageError, did_you_mean
 from patchseg.models import build
 from patchseg.models.reach import sight
+from patchseg.models.smp import library
 
 SIDE = 512  # rows and columns of the image by which work is counted
 _TIMM = "tu-"  # before the name of an encoder that segmentation-models-pytorch takes from timm
@@ -122,19 +123,19 @@ def weights_of(encoder: str) -> tuple[str, ...]:
         UsageError: The package segmentation-models-pytorch is not installed.
     """
     if encoder.startswith(_TIMM):
-        _library()
+        library()
         import timm
 
         name, _, tag = encoder.removeprefix(_TIMM).partition(".")
         found = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
         return tuple(known for known in found if tag in ("", known))
-    return tuple(_library().encoders.encoders.get(encoder, {}).get("pretrained_settings", ()))
+    return tuple(library().encoders.encoders.get(encoder, {}).get("pretrained_settings", ()))
 
 
 def _names(text: str) -> list[str]:
-    library = _library()
+    found = library()
     if not text.startswith(_TIMM):
-        return [name for name in library.encoders.encoders if text.lower() in name]
+        return [name for name in found.encoders.encoders if text.lower() in name]
     import timm
 
     return [_TIMM + name for name in timm.list_models(f"*{text.removeprefix(_TIMM)}*")]
@@ -142,7 +143,7 @@ def _names(text: str) -> list[str]:
 
 def _built(name: str, channels: int) -> Encoder | None:
     """Return an encoder's facts; None where it takes no image of SIDE x SIDE, or gives no features."""
-    make = _library().encoders.get_encoder
+    make = library().encoders.get_encoder
     with warnings.catch_warnings(), devices.seeded(0):
         warnings.simplefilter("ignore")  # of older names, which still work
         try:
@@ -150,13 +151,3 @@ def _built(name: str, channels: int) -> Encoder | None:
             return Encoder(name, parameters_of(encoder), gflops(encoder, channels), weights_of(name))
         except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError, KeyError):
             return None
-
-
-def _library() -> Any:
-    try:
-        import segmentation_models_pytorch
-    except ImportError:
-        raise UsageError(
-            "encoders are those of segmentation-models-pytorch, which is not installed; `pip install patchseg[smp]`"
-        ) from None
-    return segmentation_models_pytorch

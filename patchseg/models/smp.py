@@ -69,6 +69,22 @@ class LibraryNetwork(Network):
         return logits
 
 
+def library() -> Any:
+    """Return the package segmentation-models-pytorch, imported when it is first asked for.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        import segmentation_models_pytorch as smp
+    except ImportError:
+        raise UsageError(
+            'the networks "smp/..." and their encoders come from the package segmentation-models-pytorch, which is not '
+            'installed; `pip install "patchseg[smp]"`'
+        ) from None
+    return smp
+
+
 def statistics_of(encoder: str) -> Statistics:
     """Return the mean and standard deviation, per channel of 1, that an encoder's published weights were trained with.
 
@@ -96,7 +112,7 @@ def download(encoder: str) -> tuple[dict[str, Tensor], str]:
 
                 model = timm.create_model(encoder[3:], pretrained=True)
                 return model.state_dict(), f"timm's weights of {encoder[3:]}"
-            smp = _library()
+            smp = library()
             known = smp.encoders.encoders[encoder]["pretrained_settings"]
             name = "imagenet" if "imagenet" in known else next(iter(known))
             return smp.encoders.get_encoder(
@@ -109,25 +125,9 @@ def download(encoder: str) -> tuple[dict[str, Tensor], str]:
         ) from None
 
 
-def _library() -> Any:
-    """Return the package.
-
-    Raises:
-        UsageError: It is not installed.
-    """
-    try:
-        import segmentation_models_pytorch as smp
-    except ImportError:
-        raise UsageError(
-            'model.name: the networks "smp/..." come from the package segmentation-models-pytorch, which is not installed; '
-            '`pip install "patchseg[smp]"`'
-        ) from None
-    return smp
-
-
 def _require_known(encoder: str) -> None:
     """Raise an error unless an encoder is one that is built from its name alone; timm would fetch others."""
-    own = _library().encoders.get_encoder_names()
+    own = library().encoders.get_encoder_names()
     import timm
 
     if encoder in own or (encoder.startswith("tu-") and timm.is_model(encoder[3:])):
@@ -145,7 +145,7 @@ def _built(architecture: str, encoder: str, channels: int, classes: int) -> tupl
     Raises:
         UsageError: It cannot be built, or gives no mask of the size of an image.
     """
-    smp, reason = _library(), "it gives no mask of the size of the image"
+    smp, reason = library(), "it gives no mask of the size of the image"
     for options in _choices(architecture, encoder):
         try:
             with _quiet():

@@ -128,7 +128,7 @@ def test_encoders_without_their_library_are_refused_in_a_sentence(run, monkeypat
     monkeypatch.setitem(__import__("sys").modules, "segmentation_models_pytorch", None)
     ended = run("models", "--encoders")
     assert ended.code == 2
-    assert ended.error.endswith("is not installed; `pip install patchseg[smp]`")
+    assert ended.error.endswith('is not installed; `pip install "patchseg[smp]"`')
 
 
 def test_settings_of_networks_are_none_of_encoders(run):

@@ -54,7 +54,7 @@ def test_a_network_that_is_not_there_is_refused():
 def test_without_the_library_of_encoders_a_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "segmentation_models_pytorch", None)
     for look in (lambda: next(encoders()), lambda: weights_of("resnet18"), lambda: weights_of("tu-resnet18")):
-        with pytest.raises(UsageError, match=r"is not installed; `pip install patchseg\[smp\]`"):
+        with pytest.raises(UsageError, match=r"is not installed; `pip install \"patchseg\[smp\]\"`"):
             look()
 
 
