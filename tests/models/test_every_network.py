@@ -49,12 +49,11 @@ def called(settings):
 every_network = pytest.mark.parametrize("settings", SETTINGS, ids=called)
 
 
-def slow_but(*names, without=()):
+def slow_but(*names):
     """Try networks of these names in every run, the others in the long one."""
-    tried = [settings for settings in SETTINGS if called(settings) not in without]
     return pytest.mark.parametrize(
         "settings",
-        [pytest.param(s, marks=[] if called(s) in names else [pytest.mark.slow]) for s in tried],
+        [pytest.param(s, marks=[] if called(s) in names else [pytest.mark.slow]) for s in SETTINGS],
         ids=called,
     )
 
@@ -254,7 +253,7 @@ def test_what_is_known_of_it_before_it_learns_is_told(settings):
         assert known.receptive_field == getattr(network, "receptive_field", known.receptive_field)
 
 
-@slow_but("unet", without=SIZES)
+@slow_but("unet")
 def test_as_onnx_it_gives_the_same_logits_at_any_size(settings):
     network = made(settings)
     graph, difference = graph_of(checkpoint(settings, network), "logits")
@@ -290,7 +289,7 @@ def patches(tmp_path_factory):
     )  # fmt: skip
 
 
-@slow_but("unet", "enet", "lite_hrnet_s", "smp/unet", without=SIZES)
+@slow_but("unet", "enet", "lite_hrnet_s", "smp/unet")
 def test_a_run_that_crashed_goes_on_to_the_same_weights(settings, patches, tmp_path):
     def learn(folder, **more):
         parameters = patchseg.TrainParameters(
