@@ -21,12 +21,14 @@ from patchseg.inference.tiling import Grid
 from patchseg.inference.zones import Zones
 from patchseg.models.checkpoint import Checkpoint, load
 from patchseg.models.folding import folded
-from patchseg.parameters import InferParameters
+from patchseg.models.session import Exported, OnnxNetwork
+from patchseg.parameters import InferParameters, Precision
 
 EXACT = "exact"
 _EXACT_TILE = (
     512  # the larger, the smaller the share of the halos; but features shall stay in the processor's caches
 )
+_ONNXRUNTIME: tuple[torch.device, Precision] = (torch.device("cpu"), "fp32")
 RESAMPLED = 64  # rows at a time, since that takes a multiple of them
 
 
@@ -72,7 +74,7 @@ class Engine:
         *,
         tell: Callable[[str], None] = lambda _: None,
     ) -> "Engine":
-        """Build it as parameters ask for it.
+        """Build it as parameters ask for it; of graphs alone on the CPU, in fp32.
 
         Raises:
             UsageError: The checkpoints do not go together, or with the parameters.
@@ -81,12 +83,13 @@ class Engine:
         loaded = [item if isinstance(item, Checkpoint) else load(item) for item in checkpoints]
         _require_alike(checkpoints, loaded)
         devices.keep_freed()
+        device, precision = _placed(loaded, device, parameters.precision, tell)
         networks = [folded(checkpoint.network()) for checkpoint in loaded]
         if parameters.blend == EXACT or parameters.verify:
             for network in networks:
                 getattr(network, "halo", None)  # is tried once, and in float32
         predictor = Predictor(
-            networks, device, devices.resolve_precision(parameters.precision, device),
+            networks, device, precision,
             symmetries=SYMMETRIES[parameters.symmetries], entropy=parameters.disagreement, tell=tell,
         )  # fmt: skip
         tile = parameters.tile or (
@@ -103,6 +106,14 @@ class Engine:
     def classes(self) -> int:
         """Number of classes K."""
         return len(self.checkpoint.classes)
+
+    @property
+    def arithmetic(self) -> list[tuple[torch.device, Precision]]:
+        """Where each of the networks computes, and how precisely, whatever was asked for."""
+        asked = self.predictor.device, self.predictor.precision
+        return [
+            _ONNXRUNTIME if isinstance(network, OnnxNetwork) else asked for network in self.predictor.networks
+        ]
 
     @property
     def planes(self) -> int:
@@ -191,6 +202,17 @@ def exact_tile_for(halos: Sequence[int | None]) -> int:
 
 def _halos(predictor: Predictor) -> list[int | None]:
     return [getattr(network, "halo", None) for network in predictor.networks]
+
+
+def _placed(
+    checkpoints: Sequence[Checkpoint], device: torch.device, wanted: Precision, tell: Callable[[str], None]
+) -> tuple[torch.device, Precision]:
+    """Return where tiles are predicted, and how precisely; where all networks are graphs, as onnxruntime does it."""
+    precision = devices.resolve_precision(wanted, device)
+    graphs = [isinstance(checkpoint, Exported) for checkpoint in checkpoints]
+    if any(graphs) and (device, precision) != _ONNXRUNTIME:
+        tell("networks of ONNX files run on the CPU and in fp32")
+    return _ONNXRUNTIME if all(graphs) else (device, precision)
 
 
 def _require_alike(paths: Sequence[Path | Checkpoint], checkpoints: Sequence[Checkpoint]) -> None:

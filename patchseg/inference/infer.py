@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -247,8 +247,7 @@ def _record(
     threads: int,
 ) -> Record:
     """Return what parameters.effective.json says: the parameters, the classes, and what decides the bytes."""
-    model, device = engine.checkpoint, engine.predictor.device
-    first = str(files[0])
+    model, first = engine.checkpoint, str(files[0])
     record: Record = effective(parameters)
     given = images.values() if isinstance(images, Mapping) else images
     record["infer.images"] = {
@@ -266,10 +265,16 @@ def _record(
     read = {key: model.parameters.get(key) for key in ("data.pages", "data.channels", GROUP)}
     record |= {key: entry for key, entry in read.items() if entry and entry["value"] is not None}
     digests = [digest(file) for file in files]
+    places, precisions = zip(*engine.arithmetic, strict=True)
     for name, value in {
-        "device": devices.describe(device), "threads": threads,
-        "precision": devices.resolve_precision(parameters.precision, device), "tile_batch": engine.batch,
+        "device": _each(map(devices.describe, places)), "threads": threads,
+        "precision": _each(precisions), "tile_batch": engine.batch,
         "checkpoint": ",".join(digests),
     }.items():  # fmt: skip
         record[f"compute.{name}"] = {"value": value, "source": "plan"}
     return record
+
+
+def _each(values: Iterable[str]) -> str:
+    """Return what holds for the networks, in their order, once where it is the same for several."""
+    return " and ".join(dict.fromkeys(values))

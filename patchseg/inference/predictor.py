@@ -51,6 +51,7 @@ class Predictor:
 
     Attributes:
         device: Where the networks run.
+        precision: In which they do.
         at_once: Tiles that are predicted together since a whole batch was too much; None before.
         sums_on: Where probabilities are to be added up: the device, or the host since the device had no memory left for both.
     """
@@ -65,7 +66,7 @@ class Predictor:
         entropy: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.device, self._precision = device, precision
+        self.device, self.precision = device, precision
         self.networks = [_placed(network, device, precision) for network in networks]
         self.entropy, self._symmetries, self._tell = entropy, symmetries, tell
         self.at_once: int | None = None
@@ -111,7 +112,7 @@ class Predictor:
     def _opinion(self, network: nn.Module, images: Tensor, symmetry: Symmetry) -> Tensor:
         if symmetry != _AS_IT_IS:  # torch turns no 16-bit integers
             images = symmetry.apply(images.float()).contiguous(memory_format=torch.channels_last)
-        with devices.autocast(self.device, self._precision):
+        with devices.autocast(self.device, self.precision):
             logits = network(images)
         probabilities = softmax(logits.float())
         return symmetry.undo(probabilities) if symmetry != _AS_IT_IS else probabilities

@@ -1,5 +1,6 @@
 """What an exported file predicts, against its checkpoint; and files that are damaged or of something else."""
 
+import json
 import sys
 
 import numpy as np
@@ -7,12 +8,15 @@ import onnx
 import pytest
 import torch
 
+import patchseg
 from patchseg.errors import DataError, UsageError
+from patchseg.imaging import ArraySource
 from patchseg.inference.engine import Engine
 from patchseg.inference.predictor import most_probable
 from patchseg.models.checkpoint import load
 from patchseg.models.session import Exported
 from patchseg.parameters import InferParameters
+from patchseg.patches.pairs import RECORD
 from patchseg.training.learner import Learner
 
 CASES = [
@@ -171,3 +175,37 @@ def test_16_bit_integers_go_in_as_they_are(file):
     network = load(file(1, 2, dtype="uint16")).network()
     whole = torch.from_numpy(np.full((1, 1, 8, 8), 40001, np.uint16))
     assert torch.equal(network(whole), network(whole.float()))
+
+
+def test_graphs_run_on_the_cpu_and_in_fp32_whatever_is_asked_for(make, file, noise, hear):
+    path, pixels = file(2, 3), noise(33, 20, 2)
+    settings = InferParameters(threads=1, tile=48, precision="bf16")
+    engine = Engine.of(
+        [path], settings, torch.device("meta"), tell=hear.say
+    )  # a device that computes nothing
+    assert engine.predictor.device == torch.device("cpu")
+    assert engine.arithmetic == [(torch.device("cpu"), "fp32")]
+    assert hear.lines == ["networks of ONNX files run on the CPU and in fp32"]
+    found = torch.cat(list(engine.rows(ArraySource(pixels))), dim=1)
+    plain = Engine.of([path], InferParameters(threads=1, tile=48), torch.device("cpu"), tell=hear.say)
+    assert torch.equal(found, torch.cat(list(plain.rows(ArraySource(pixels))), dim=1))
+    assert len(hear.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "precision"),
+    [(["model.onnx"], "fp32"), (["best.pt"], "bf16"), (["best.pt", "model.onnx"], "bf16 and fp32")],
+)
+def test_the_record_says_in_which_precision_each_network_has_computed(  # noqa: PLR0917 - fixtures
+    make, file, noise, tmp_path, names, precision
+):
+    file(2, 3), make(2, 3).save(tmp_path / "best.pt")
+    np.save(tmp_path / "a.npy", noise(33, 20, 2))
+    settings = InferParameters(output=str(tmp_path / "masks"), device="cpu", threads=1, precision="bf16")
+    folder = patchseg.infer(
+        [tmp_path / "a.npy"], checkpoint=[tmp_path / name for name in names], parameters=settings
+    )
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    assert record["compute.precision"]["value"] == precision
+    assert record["compute.device"]["value"] == "CPU, 1 thread"
+    assert record["infer.precision"] == {"value": "bf16", "source": "call"}
