@@ -184,6 +184,24 @@ def _note(
         return None
 
 
+class PixelDigest:
+    """Digest of the size, dtype and pixels of an image; of gray stored in three equal channels that of one."""
+
+    def __init__(self, image: ImageSource) -> None:
+        head = f"{image.shape[0]} {image.shape[1]} {image.dtype}".encode()
+        self._all, self._first = (hashlib.blake2b(head, digest_size=16) for _ in range(2))
+
+    def add(self, pixels: Array) -> None:
+        """Take the next rows, (h, W, C)."""
+        self._all.update(np.ascontiguousarray(pixels).data)
+        if pixels.shape[2] == 3:
+            self._first.update(np.ascontiguousarray(pixels[:, :, 0]).data)
+
+    def of(self, *, gray: bool) -> bytes:
+        """Return it, for an image whose channels are three equal ones or not."""
+        return (self._first if gray else self._all).digest()
+
+
 def seen(path: Path, reading: Reading, *, compared: bool) -> Seen:
     """Read all of an image once, so that damage shows now and not after half the work.
 
@@ -197,8 +215,7 @@ def seen(path: Path, reading: Reading, *, compared: bool) -> Seen:
     """
     with open_image(path, reading) as image:
         height, width, channels = image.shape
-        gray, top = channels == 3, 0.0
-        digests = [hashlib.blake2b(f"{height} {width} {image.dtype}".encode()) for _ in range(2)]
+        gray, top, digest = channels == 3, 0.0, PixelDigest(image)
         rows = max(1, _BAND // width)
         for start in range(0, height, rows):
             pixels = image.read(Box(start, 0, min(rows, height - start), width))
@@ -206,10 +223,9 @@ def seen(path: Path, reading: Reading, *, compared: bool) -> Seen:
             gray = gray and are_gray(pixels)
             if compared:
                 top = max(top, abs(float(pixels.min())), abs(float(pixels.max())))
-                for digest, part in zip(digests, (pixels, pixels[:, :, :1]), strict=True):
-                    digest.update(np.ascontiguousarray(part).data)
-        known = digests[gray].digest() if compared else b""
-        return Seen(path, image.shape, image.dtype, channel_names(image), gray, top, known)
+                digest.add(pixels)
+        names, known = channel_names(image), digest.of(gray=gray) if compared else b""
+        return Seen(path, image.shape, image.dtype, names, gray, top, known)
 
 
 def _mask(pair: Pair, reading: Reading) -> _Mask:

@@ -4,7 +4,7 @@ A folder and what is known of the labelled images flow in; patches come out. Wha
 belongs to the group of one that is validated with, is left out, and that is said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -15,7 +15,8 @@ from patchseg.errors import DataError, UsageError
 from patchseg.parameters import DataParameters, PrepareParameters
 from patchseg.patches.check import Inspection, Seen, seen
 from patchseg.patches.cutter import Cutter
-from patchseg.patches.doctor.pictures import is_out_of_range
+from patchseg.patches.doctor.finding import gathered
+from patchseg.patches.doctor.pictures import out_of_range
 from patchseg.patches.pairs import Pair, image_files
 from patchseg.patches.split import Region, groups
 from patchseg.patches.stacks import STACK, unstacked_images
@@ -126,7 +127,7 @@ def held_apart(
         progress.say(
             f"{len(images) - len(pairs)} of {len(images)} unlabelled images left out: their pixels are those of labelled images"
         )
-    if (told := _another_scale([look for _, look in pairs], labelled.inspection.images)) is not None:
+    for told in _another_scale([look for _, look in pairs], labelled.inspection.images):
         progress.say(told)
     if parameters.group is None:
         if any(pair.group is not None for pair in labelled.pairs):
@@ -144,17 +145,11 @@ def held_apart(
     return kept
 
 
-def _another_scale(images: Sequence[Seen], labelled: Sequence[Seen]) -> str | None:
-    """Return a sentence about images whose values are on another scale than those of the labelled ones."""
+def _another_scale(images: Sequence[Seen], labelled: Sequence[Seen]) -> Iterator[str]:
+    """Yield a sentence where values of some images are on another scale than those of the labelled ones."""
     usual = float(np.median([image.top for image in labelled]))
-    odd = [image for image in images if image.top and is_out_of_range(image.top, usual, image.dtype)]
-    if not odd:
-        return None
-    more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
-    return (
-        f"{odd[0].path}{more}: reaches up to {odd[0].top:g}, the median labelled image up to {usual:g}, so little can be "
-        "learned from it; export all with one scale"
-    )
+    odd = [f for i in images if i.top for f in out_of_range(i.path, i.top, usual, i.dtype)]
+    yield from map(str, gathered(odd))
 
 
 def cut_unlabelled(cutter: Cutter, images: Sequence[Unlabelled], progress: Progress) -> None:

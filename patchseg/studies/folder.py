@@ -18,12 +18,13 @@ from patchseg.imaging.files import refusal, whole
 from patchseg.inference.locks import lock
 from patchseg.parameters import Parameters, effective
 from patchseg.patches.pairs import RECORD, Pair
+from patchseg.patches.unlabelled import find_unlabelled
 
 MARK = "finished.json"  # in the folder of a part, once all of it is there
 _SOURCES = "study.sources"
 # What may differ when a study goes on: where files are, and how the machine computes.
 _FREE = {
-    "data.images", "data.masks", "data.max_memory", "prepare.output", "train.name", "train.device", "train.threads",
+    "data.images", "data.masks", "data.max_memory", "prepare.output", "prepare.unlabelled", "train.name", "train.device", "train.threads",
     "train.precision", "train.deterministic", "train.keep", "train.compile", "train.micro_batch", "train.on_stop",
     "infer.device", "infer.threads", "infer.precision", "infer.max_memory",
 }  # fmt: skip
@@ -48,7 +49,7 @@ class Study(NamedTuple):
 
 
 def record_of(parameters: Parameters, name: str, pairs: Sequence[Pair], group: Sequence[str]) -> Record:
-    """Return what decides the results of a study: settings, images, masks and groups.
+    """Return what decides the results of a study: settings, images, masks and groups, and images without masks.
 
     Args:
         parameters: All.
@@ -62,9 +63,11 @@ def record_of(parameters: Parameters, name: str, pairs: Sequence[Pair], group: S
     settings = {key: entry for key, entry in effective(*sections).items() if key not in left_out}
     known: dict[Path, str] = {}
     sources = {
-        f"{pair.name} ({its})" if its != pair.name else pair.name: _digest(pair, known)
+        f"{pair.name} ({its})" if its != pair.name else pair.name: _digest(_files_of(pair), known)
         for pair, its in zip(pairs, group, strict=True)
     }
+    for image in find_unlabelled(p.prepare, p.data):
+        sources[f"{image.name} (unlabelled)"] = _digest([image.image], known)
     return settings | {_SOURCES: {"value": sources, "source": "data"}}
 
 
@@ -170,12 +173,16 @@ def _require_alike(study: Study, old: Record, record: Record) -> None:
         )
 
 
-def _digest(pair: Pair, known: dict[Path, str]) -> str:
-    """Return the digest of an image and of all files of its mask."""
+def _files_of(pair: Pair) -> list[Path]:
+    """Return an image and all files of its mask."""
     assert pair.mask is not None
-    masks = [layer.path for layer in pair.layers.files] if pair.layers else [pair.mask]
+    return [pair.image, *([layer.path for layer in pair.layers.files] if pair.layers else [pair.mask])]
+
+
+def _digest(paths: Sequence[Path], known: dict[Path, str]) -> str:
+    """Return the digest of what some addresses point to."""
     digest = hashlib.sha256()
-    for path in (pair.image, *masks):
+    for path in paths:
         digest.update(str(Address.of(path).inside).encode())
         for file in files_of(path):
             if file not in known:

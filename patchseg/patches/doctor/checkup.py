@@ -8,7 +8,7 @@ from patchseg.imaging import SUFFIXES, Reading
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.labels.classes import Classes, MaskReading
 from patchseg.parameters import DataParameters, PrepareParameters, effective
-from patchseg.patches.doctor import balance, pictures, placement, sizes, twins, values
+from patchseg.patches.doctor import balance, pictures, placement, sizes, spare, twins, values
 from patchseg.patches.doctor.doors import Doors
 from patchseg.patches.doctor.examine import Examined, examine_all
 from patchseg.patches.doctor.finding import Finding, gathered
@@ -17,6 +17,7 @@ from patchseg.patches.plan import with_patch
 from patchseg.patches.prepare import all_pairs, named
 from patchseg.patches.sides import groups_of, regions_of, strata_of, without_test
 from patchseg.patches.split import Region, Strata
+from patchseg.patches.unlabelled import find_unlabelled
 from patchseg.progress import Progress
 
 # Of other programs: what looks like an image to its owner, and is not read.
@@ -56,7 +57,7 @@ def check(
         refuse_existing([Path(html)], overwrite=overwrite)
     pairs, held_out, mistakes = all_pairs(images, masks, parameters, data, progress)
     pairs, _ = without_test(pairs)
-    group = groups_of(pairs, parameters.group)
+    group, unlabelled = groups_of(pairs, parameters.group), find_unlabelled(parameters, data)
     findings = [Finding.told("pairing", mistake) for mistake in mistakes]
     findings += _unread(Path(images), Path(masks) if masks else None)
     labels, doors = MaskReading.of(data), Doors(Reading.of(effective(data)))
@@ -73,7 +74,11 @@ def check(
     )
     sides = _sides(examined, group, verdict.classes, doors, parameters=parameters, findings=findings)
     findings += _of_files(examined, sides, parameters)
-    findings += twins.judge([_portrait(e, s) for e, s in zip(examined, sides, strict=True) if e.image], doors)
+    held = {its for its, side in zip(group, sides, strict=False) if parameters.group and "val" in side}
+    others = spare.examine(unlabelled, [e.image for e in examined if e.image], held, doors, progress)
+    findings += others.findings
+    portraits = [_portrait(e, s) for e, s in zip(examined, sides, strict=True) if e.image]
+    findings += twins.judge([*portraits, *others.portraits], doors)
     report = _report(examined, sides, verdict, parameters.patch, findings)
     if html is not None:
         from patchseg.patches.doctor.page import report_html

@@ -67,17 +67,17 @@ def _examine(
     image = mask = signature = agreement = gray = labels = None
     try:
         with doors.image(pair) as source:
-            image, gray = of_image(source, pair.image), _gray(source)
+            image, gray = of_image(source, pair.image), thumbnail(source)
             signature = twins.signature(gray)
     except DataError as error:
-        findings.append(_unreadable(error, pair.image))
+        findings.append(unreadable(error, pair.image))
     try:
         with doors.mask(pair) as source:
             patch = max(1, round(parameters.patch / parameters.scale))
             mask = of_mask(source, pair.mask, patch=patch, seed=parameters.seed, number=number)
             labels = labels_of(reduced(source, LONGEST, labels=True), pair.mask)
     except DataError as error:
-        findings.append(_unreadable(error, pair.mask))
+        findings.append(unreadable(error, pair.mask))
     if image and mask and gray is not None and labels is not None:
         wrong = sizes.mismatch(image.path, image.shape[:2], mask.path, mask.size)
         findings += [wrong] if wrong else []
@@ -86,10 +86,12 @@ def _examine(
     return Examined(pair, image, mask, signature, agreement)
 
 
-def _gray(source: ImageSource) -> placement.Grid:
+def thumbnail(source: ImageSource) -> placement.Grid:
+    """Return a thumbnail of an image in gray, (h, w) float32."""
     return np.asarray(reduced(source, LONGEST).astype(np.float32).mean(axis=2))
 
 
-def _unreadable(error: DataError, path: Path) -> Finding:
+def unreadable(error: DataError, path: Path) -> Finding:
+    """Return the finding of a file that cannot be read."""
     kind = "finite" if "NaN" in str(error) else "unreadable"
     return Finding.told(kind, str(error), path)

@@ -20,7 +20,7 @@ from patchseg.imaging.scale import reduced
 from patchseg.imaging.source import Array
 from patchseg.labels.classes import IGNORE, pack
 from patchseg.labels.derive import Survey, survey
-from patchseg.patches.check import require_finite, require_labels
+from patchseg.patches.check import PixelDigest, require_finite, require_labels
 from patchseg.patches.split import random
 
 LONGEST = 512  # side of the thumbnails that the facts are taken from
@@ -41,7 +41,7 @@ class ImageFacts(NamedTuple):
         high: Greatest value of each channel.
         levels: Distinct values of the first channel, in a sample of its rows.
         at_top: Share of the samples that have the greatest value of all.
-        digest: Of shape, dtype and pixels.
+        digest: Of size, dtype and pixels; of gray in three channels that of one.
         pixel_size: Height and width of a pixel in micrometres, where the file tells.
         orientation: By EXIF, 1 for none.
         names: Of the channels.
@@ -113,18 +113,17 @@ def of_image(source: ImageSource, path: Path) -> ImageFacts:
     Raises:
         DataError: It is damaged, or holds NaN or infinity.
     """
-    tally, digest = _Tally(source.shape[2]), hashlib.blake2b(digest_size=16)
-    digest.update(f"{source.shape} {source.dtype}".encode())
+    tally, digest = _Tally(source.shape[2]), PixelDigest(source)
     gray = source.shape[2] == 3
     for box in bands(source):
         pixels = source.read(box)
         require_finite(pixels, path, top=box.top)
         tally.add(pixels)
         gray = gray and are_gray(pixels)
-        digest.update(pixels.data)
+        digest.add(pixels)
     return ImageFacts(
         path, source.shape, source.dtype, tuple(tally.low.tolist()), tuple(tally.high.tolist()), tally.levels, tally.at_top(),
-        digest.digest(), pixel_size(path), raster.orientation(path), channel_names(source), gray,
+        digest.of(gray=gray), pixel_size(path), raster.orientation(path), channel_names(source), gray,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What images hold: nothing, too much light, other kinds, other ranges or other pixel sizes than the rest."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,23 +66,30 @@ def _saturated(images: Sequence[ImageFacts]) -> Iterator[Finding]:
 
 def _ranges(images: Sequence[ImageFacts]) -> Iterator[Finding]:
     """Find images whose greatest value is far from the usual one."""
-    tops = [max(abs(value) for value in (*image.low, *image.high)) for image in images]
-    usual = float(np.median(tops)) if tops else 0.0
-    for image, top in zip(images, tops, strict=True):
-        if is_out_of_range(top, usual, image.dtype):
-            yield Finding(
-                "range", "warning", (image.path,), f"reaches up to {top:g}, the median image up to {usual:g}",
-                "export all with one scale", "other bits or another scale than the others",
-            )  # fmt: skip
+    usual = float(np.median([_top(image) for image in images])) if images else 0.0
+    for image in images:
+        yield from out_of_range(image.path, _top(image), usual, image.dtype)
 
 
-def is_out_of_range(top: float, usual: float, dtype: np.dtype[Any]) -> bool:
-    """Tell whether the greatest value of an image is far from the usual one; 8 bits hold no other range.
+def ranges_beside(images: Sequence[ImageFacts], others: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Find images whose greatest value is far from what is usual among others."""
+    usual = float(np.median([_top(image) for image in others])) if others else 0.0
+    for image in images:
+        if _top(image):
+            yield from out_of_range(image.path, _top(image), usual, image.dtype)
 
-    >>> is_out_of_range(255, 40000, np.dtype("uint16")), is_out_of_range(3, 255, np.dtype("uint8"))
-    (True, False)
-    """
-    return dtype.itemsize > 1 and not usual / _RANGES < top < usual * _RANGES
+
+def out_of_range(path: Path, top: float, usual: float, dtype: np.dtype[Any]) -> Iterator[Finding]:
+    """Find out whether the greatest value of an image is far from the usual one; 8 bits hold no other range."""
+    if dtype.itemsize > 1 and not usual / _RANGES < top < usual * _RANGES:
+        yield Finding(
+            "range", "warning", (path,), f"reaches up to {top:g}, the median image up to {usual:g}",
+            "export all with one scale", "other bits or another scale than the others",
+        )  # fmt: skip
+
+
+def _top(image: ImageFacts) -> float:
+    return max(abs(value) for value in (*image.low, *image.high))
 
 
 def _pixel_sizes(images: Sequence[ImageFacts]) -> Iterator[Finding]:
