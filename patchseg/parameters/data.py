@@ -43,7 +43,9 @@ class DataParameters(Section):
         "the classes in order: names, or {name, value, color}; derived from the masks when left out",
         flag=False,
     )
-    unlabeled: Literal["background", "ignore"] = setting("background", "what annotations leave blank")
+    unlabeled: Literal["background", "ignore"] = setting(
+        "background", "what annotations leave blank (images without masks are given by --unlabelled)"
+    )
     unlisted: Literal["refuse", "skip", "empty"] = setting("refuse", "images that no annotation file lists")
     attribute: str | None = setting(
         None, "VIA or GeoJSON attribute that names the class [auto: the only one]"

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import h5py
@@ -133,6 +134,20 @@ def test_copies_of_labelled_images_are_left_out_by_path_link_name_and_format(tmp
     made = everything(prepare(tmp_path / "list.txt", parameters=values, progress=told))
     assert made["sources/path"][4:].tolist() == [b"images/new.png"]
     assert "7 of 8 unlabelled images left out: their pixels are those of labelled images" in told.lines
+
+
+def test_images_that_no_annotation_lists_may_be_the_unlabelled_ones(tmp_path, everything):
+    images = noise(tmp_path / "images", dict.fromkeys("abcd", (30, 30, 3)))
+    (tmp_path / "drawn").mkdir()
+    for name in "ac":
+        shape = {"label": "cell", "points": [[5, 5], [20, 5], [20, 20]], "shape_type": "polygon"}
+        document = {"imagePath": f"{name}.png", "imageHeight": 30, "imageWidth": 30, "shapes": [shape]}
+        (tmp_path / f"drawn/{name}.json").write_text(json.dumps(document))
+    values = PrepareParameters(output=str(tmp_path / "p.h5"), patch=16, unlabelled=str(images))
+    skip = DataParameters(unlisted="skip")
+    made = everything(prepare(images, tmp_path / "drawn", parameters=values, data=skip))
+    assert made["sources/path"].tolist() == [f"images/{name}.png".encode() for name in "acbd"]
+    assert made["sources/side"].tolist()[2:] == [b"unlabelled"] * 2
 
 
 def test_a_folder_of_copies_only_is_refused(tmp_path, write, run):
