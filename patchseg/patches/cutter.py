@@ -84,6 +84,7 @@ class Cutter:
         anywhere = (
             np.zeros(pixels.shape[:2], np.uint8) if valid is None else np.where(valid, 0, np.uint8(IGNORE))
         )
+        self.statistics.add(pixels, anywhere)
         generator = random(p.seed, _UNLABELLED, stream)
         drawn = sample_boxes(anywhere, self._patch, p.per_image, foreground=0, random=generator)
         if not drawn:

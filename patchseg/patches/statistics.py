@@ -10,7 +10,7 @@ from patchseg.labels.classes import IGNORE
 
 
 class Statistics:
-    """Mean, standard deviation and range of each channel over the labelled training pixels."""
+    """Mean, standard deviation and range of each channel over the labelled training pixels and all of images without masks."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.count, self._names = 0, names

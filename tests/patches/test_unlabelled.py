@@ -57,7 +57,7 @@ def test_patches_of_images_without_masks_are_a_third_group_and_change_nothing_el
     made = everything(run(data, output=str(tmp_path / "with.h5"), unlabelled=str(data / "more")))
     assert not any("unlabelled" in name for name in without)
     for name, value in without.items():
-        if name not in ("@sha256", "@parameters") and not name.startswith("sources/"):
+        if name not in ("@sha256", "@parameters", "@channels") and not name.startswith("sources/"):
             assert np.array_equal(value, made[name]), name
     assert made["@sha256"] != without["@sha256"]
     assert made["sources/side"].tolist()[:4] == without["sources/side"].tolist()
@@ -320,7 +320,25 @@ def test_where_labelled_images_are_plainly_gray_others_may_be_so_as_rgb(tmp_path
     made = everything(run(tmp_path, unlabelled=str(more), overwrite=True))
     assert made["sources/path"][2:].tolist() == [b"more/u.png"]
     assert made["unlabelled/images"].shape == (5, 16, 16, 1)
-    assert made["@channels"] == without["@channels"]
+    names = [json.loads(file["@channels"])[0]["name"] for file in (made, without)]
+    assert names == ["gray"] * 2
+
+
+def test_images_without_masks_are_in_the_mean_and_spread_that_pixels_are_normalized_with(
+    tmp_path, write, run, everything
+):
+    images, _ = write(tmp_path, dict.fromkeys("ab", (30, 30)))
+    for path in images.iterdir():
+        Image.open(path).convert("L").save(path)
+    more = noise(tmp_path / "more", {"u": (40, 20), "v": (20, 20)})
+    pixels = [np.asarray(Image.open(path)) for path in (more / "u.png", more / "v.png")]
+    made = everything(run(tmp_path, unlabelled=str(more), validation=0))
+    trained = [np.asarray(Image.open(path)) for path in sorted(images.iterdir())]
+    every = np.concatenate([image.ravel() for image in trained + pixels]).astype(float)
+    (channel,) = json.loads(made["@channels"])
+    assert channel["mean"] == pytest.approx(every.mean())
+    assert channel["std"] == pytest.approx(every.std())
+    assert (channel["min"], channel["max"]) == (every.min(), every.max())
 
 
 def test_colour_and_gray_as_rgb_go_together(tmp_path, write, run, everything):
