@@ -44,20 +44,23 @@ class Method:
 
     Attributes:
         flags: Of `train`.
+        others: Whether the patches are prepared with the unlabelled images.
         strength: How strongly labelled patches are varied.
         pretrain: Flags of `pretrain`, which goes before; None for none.
     """
 
     flags: str = ""
-    strength: str = "strong"
+    others: bool = True
+    strength: str = "standard"
     pretrain: str | None = None
 
 
 METHODS = {
-    BASE: Method(),
-    "supervised, standard": Method(strength="standard"),
-    "fixmatch": Method("--objective fixmatch", strength="standard"),
-    "mean-teacher": Method("--objective mean-teacher", strength="standard"),
+    BASE: Method(others=False),
+    "supervised, strong": Method(others=False, strength="strong"),
+    "supervised, normalized by all": Method(),
+    "fixmatch": Method("--objective fixmatch"),
+    "mean-teacher": Method("--objective mean-teacher"),
 }
 
 
@@ -135,7 +138,8 @@ class Bench:
         folder = self.out / "sets" / f"{run.set}-{run.labels}-{run.seed}"
         with self.lock:
             pool, test = self.sides(run.set)
-            output = folder / "patches.h5"
+            others = METHODS[run.method].others
+            output = folder / ("with.h5" if others else "without.h5")
             if not output.exists():
                 order = np.random.default_rng([run.seed, run.labels]).permutation(len(pool))
                 labelled = [pool[number] for number in sorted(order[: run.labels])]
@@ -143,10 +147,8 @@ class Bench:
                 link([p.image for p in labelled], folder / "images")
                 link([p.mask for p in labelled if p.mask], folder / "masks")
                 link([p.image for p in rest], folder / "rest")
-                patchseg(
-                    ["prepare", "images", "masks", "--unlabelled", "rest", "--validation", 0, "-o", output],
-                    folder,
-                )
+                more = ["--unlabelled", "rest"] if others else []
+                patchseg(["prepare", "images", "masks", *more, "--validation", 0, "-o", output], folder)
         return output, test
 
     def sides(self, name: str) -> tuple[list[Pair], tuple[Path, Path]]:

@@ -60,10 +60,15 @@ class Objective(nn.Module):
         """Run the network as it is."""
         self._run = (self.network,)
 
-    def logits(self, images: Tensor) -> Tensor | list[Tensor]:
-        """Return the network's logits of raw pixels, a list under deep supervision."""
+    def logits(self, images: Tensor, *, hooked: bool = False) -> Tensor | list[Tensor]:
+        """Return the network's logits of raw pixels, a list under deep supervision.
+
+        Args:
+            images: (B, C, S, S).
+            hooked: Whether hooks have been set, of which a network that is compiled would not know.
+        """
         with self._arithmetic():
-            return self._run[0](images)
+            return self.network(images) if hooked else self._run[0](images)
 
     def complete(self, batch: Batch, *, progress: float, most: int) -> Batch:
         """Return a batch with what it takes to learn from it, such as a teacher's labels, before it is cut into parts.

@@ -62,9 +62,8 @@ class SelfTraining(Supervised):
     ) -> None:
         super().__init__(network, loss, arithmetic=arithmetic)
         self._settings, self._weight = settings, 0.0
-        self._shown: list[
-            Tensor
-        ] = []  # of the last step's first patches: as they are, the teacher's labels, a view, its target
+        # Of the last step's first patches: as they are, the teacher's labels, a view, its target.
+        self._shown: list[Tensor] = []
 
     @torch.no_grad()
     def complete(self, batch: Batch, *, progress: float, most: int) -> Batch:
@@ -91,7 +90,8 @@ class SelfTraining(Supervised):
         labelled = super().forward(batch)
         number = len(batch.targets)
         with self._perturbed(number):
-            logits = self.logits(torch.cat([target.image for target in batch.targets]))
+            images = torch.cat([target.image for target in batch.targets])
+            logits = self.logits(images, hooked=bool(self._settings.channel_dropout))
         views = zip(_chunks(logits, number), batch.targets, strict=True)
         cost = torch.stack([self._cost(seen, target) for seen, target in views]).mean()
         kept = torch.stack([target.weights.mean() for target in batch.targets]).mean()
