@@ -97,7 +97,11 @@ def all_ignored(folder):
 @pytest.mark.parametrize(
     ("spoil", "code", "told"),
     [
-        (missing_mask, 3, r"images/0001\.png: has no mask in masks; expected 0001\.\*"),
+        (
+            missing_mask,
+            3,
+            r"images/0001\.png: has no mask in masks; expected 0001\.\*, or give .+ as --unlabelled",
+        ),
         (
             size_mismatch,
             3,
