@@ -102,6 +102,9 @@ class AugmentParameters(Section):
     color: float | None = share_setting("share of RGB patches with other hue, saturation [auto: by strength]")
     drop_channel: float | None = share_setting("share that lose one of several channels [auto: by strength]")
     cutout: float | None = share_setting("share in which rectangles are blanked [auto: by strength]")
+    match: float | None = share_setting(
+        "share that take over brightness and spread of another image, of those without masks too [auto: by strength]"
+    )
     cutmix: float | None = share_setting(
         "share that get a rectangle, mask included, of another patch [auto: by strength]"
     )

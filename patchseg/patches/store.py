@@ -247,6 +247,11 @@ class PatchFile:
         masks: Array = self._file[part]["masks"][index]
         return masks
 
+    def read_sources(self, part: Part) -> NDArray[np.int32]:
+        """Return the number of the image that each patch of a part was cut out of, (N,)."""
+        numbers: NDArray[np.int32] = self._file[part]["source"][:]
+        return numbers
+
     @cached_property
     def class_counts(self) -> NDArray[np.int64]:
         """How many pixels each training patch, without what is around it, has of each class, (N, K)."""

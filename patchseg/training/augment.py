@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchseg.training.appearance import Appearances
 from patchseg.training.draws import Draws, Floats
 from patchseg.training.geometry import grid_of, moved
+from patchseg.training.order import Numbers
 from patchseg.training.photometry import Scale, rectangles, vary
 from patchseg.training.recipe import Recipe
 
@@ -27,6 +29,7 @@ class Augmentation:
         margin: What the stored windows have more on each side.
         channels: [{name, mean, std}] of the images.
         device: Where the batches are.
+        appearances: What images look like, where patches may take over the looks of others.
     """
 
     def __init__(
@@ -37,7 +40,9 @@ class Augmentation:
         margin: int,
         channels: Sequence[dict[str, Any]],
         device: torch.device,
+        appearances: Appearances | None = None,
     ) -> None:
+        self.appearances = appearances
         self._patch, self._margin = patch, margin
         mean, std = (
             torch.tensor([float(c[key]) for c in channels], device=device)[:, None, None]
@@ -53,8 +58,10 @@ class Augmentation:
         images: Tensor,
         masks: Tensor,
         draws: Draws,
+        *,
         centres: Floats | None = None,
         group: int | None = None,
+        numbers: Numbers | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return varied patches: images (N, C, S, S) float32, channels last in memory, and masks (N, S, S) uint8.
 
@@ -66,12 +73,15 @@ class Augmentation:
             draws: The numbers of the N samples.
             centres: (N, 2) row and column, from the middle of each window, of what the patch is centred on, or None.
             group: Patches of a batch, where these are several batches: CutMix stays within one.
+            numbers: (N,) of the patches in their file, whose images may lend each other their looks; None where they do not.
         """
         inner = slice(self._margin, self._margin + self._patch)
         if self.recipe.idle and centres is None:
             pixels = images[:, inner, inner].permute(0, 3, 1, 2)
             return pixels.contiguous(memory_format=torch.channels_last), masks[:, inner, inner]
         pixels, masks = self.move(images, masks, draws, centres)
+        if self.appearances is not None and numbers is not None:
+            pixels = self.appearances.lent(pixels, numbers, draws, self.recipe.match)
         pixels = vary(pixels, draws, self.recipe, self._scale)
         pixels, masks = cutmix(pixels, masks, draws, self.recipe.cutmix, group)
         return pixels.contiguous(memory_format=torch.channels_last), masks

@@ -13,6 +13,7 @@ import torch
 from patchseg import device as devices
 from patchseg.parameters import AugmentParameters, TrainParameters
 from patchseg.patches.store import PatchFile
+from patchseg.training.appearance import Appearances
 from patchseg.training.augment import Augmentation
 from patchseg.training.batch import Batch, Views
 from patchseg.training.centring import Centring
@@ -68,9 +69,11 @@ class Batches:
         self.place = place_for(settings.keep, size, *devices.free_bytes(device))
         self._fetch = fetching(file, self.place.keep, device)
         self.head = head = file.head
+        recipe = recipe_of(augment)
         self._augment = Augmentation(
-            recipe_of(augment), patch=head.patch, margin=head.margin, channels=head.channels, device=device
-        )
+            recipe, patch=head.patch, margin=head.margin, channels=head.channels, device=device,
+            appearances=Appearances(file) if recipe.match else None,
+        )  # fmt: skip
         self.unlabelled = None
         if teaches:
             self.unlabelled = Unlabelled(file, settings, self._augment, keep=self.place.keep, device=device)
@@ -112,7 +115,9 @@ class Batches:
         rows = np.concatenate([step * self._batch + self._rows for step in range(self._steps)])
         images, masks = self._fetch(numbers[rows])
         centres = None if centres is None else centres[rows]
-        return self._augment(images, masks, draws.at(rows), centres, len(self._rows))
+        return self._augment(
+            images, masks, draws.at(rows), centres=centres, group=len(self._rows), numbers=numbers[rows]
+        )
 
     def _chosen(self, first: int, draws: Draws) -> tuple[Numbers, Floats | None]:
         """Return the numbers of the patches drawn from a step on, (N,), and what they are centred on, (N, 2), where they are."""

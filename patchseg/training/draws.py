@@ -29,6 +29,8 @@ _SIZES = {
     "hue": 1, "saturation": 1, "drop_channel": 1, "channel": 1, "cutout": 1, "rectangles": 1, "corners": 4 * RECTANGLES,
     # between patches
     "cutmix": 1, "cutmix_area": 1, "cutmix_shape": 1, "cutmix_place": 2,
+    # between images
+    "match": 1, "match_image": 1,
 }  # fmt: skip
 _STARTS = dict(zip(_SIZES, np.cumsum([0, *_SIZES.values()])[:-1].tolist(), strict=True))
 _WIDTH = -(-sum(_SIZES.values()) // 4) * 4  # Philox makes four numbers at a time

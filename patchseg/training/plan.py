@@ -35,6 +35,7 @@ class Facts(NamedTuple):
         shares: Share of the patches that hold each class, the background first.
         device: "cpu", "cuda" or "mps".
         processes: How many share a batch.
+        unlabelled: Number of the patches without labels.
     """
 
     patch: int
@@ -42,6 +43,7 @@ class Facts(NamedTuple):
     shares: Sequence[float]
     device: str
     processes: int = 1
+    unlabelled: int = 0
 
 
 class Choice(NamedTuple):
@@ -125,6 +127,8 @@ def plan(
         augment, "strength", "standard" if passes >= _MANY else "light",
         f"about {passes:.2g} passes over the patches are " + ("many" if passes >= _MANY else "few: there is no time for more"),
     )  # fmt: skip
+    if facts.unlabelled:
+        choose(augment, "match", 0.7, "patches take over the looks of images without masks")
     return chosen
 
 

@@ -15,6 +15,7 @@ class Recipe:
         rotation, scale, shear, shift, elastic: Shares of the variations in space.
         brightness, contrast, gamma, noise, blur, low_resolution, color, drop_channel, cutout: Shares of those of pixels.
         cutmix: Share of patches that get a rectangle of another one.
+        match: Share of patches that take over mean and spread of another image.
         degrees: Largest angle of the rotation.
         brightness_by: Largest change, in standard deviations of the training set.
         contrast_by: Largest factor; its inverse is the smallest.
@@ -39,6 +40,7 @@ class Recipe:
     drop_channel: float = 0.0
     cutout: float = 0.0
     cutmix: float = 0.0
+    match: float = 0.0
     degrees: float = 180.0
     brightness_by: float = 0.3
     contrast_by: float = 1.33
@@ -50,7 +52,7 @@ class Recipe:
         """Whether nothing is varied."""
         return not self.moves and not any(
             (self.brightness, self.contrast, self.gamma, self.noise, self.blur, self.low_resolution, self.color,
-             self.drop_channel, self.cutout, self.cutmix)
+             self.drop_channel, self.cutout, self.cutmix, self.match)
         )  # fmt: skip
 
     @property

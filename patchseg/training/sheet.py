@@ -16,8 +16,10 @@ from patchseg.parameters import AugmentParameters
 from patchseg.patches.split import random
 from patchseg.patches.store import Head, PatchFile
 from patchseg.progress import Progress, counted
+from patchseg.training.appearance import Appearances
 from patchseg.training.augment import Augmentation
 from patchseg.training.draws import Draws
+from patchseg.training.order import Numbers
 from patchseg.training.recipe import recipe_of
 
 _PATCHES, _TIMES = 6, 9  # down and across
@@ -65,8 +67,13 @@ def augment(
             raise DataError(f"{patches}: holds no training patch; make it again with `patchseg prepare`")
         chosen = np.sort(random(seed, _STREAM).permutation(count)[:_PATCHES])
         head, (images, masks) = file.head, file.read("train", chosen)
+        looks = Appearances(file) if parameters.match else None
     devices.set_threads(None)
-    seen = _seen(head, images, masks, parameters, seed)
+    vary = Augmentation(
+        recipe_of(parameters), patch=head.patch, margin=head.margin, channels=head.channels,
+        device=torch.device("cpu"), appearances=looks,
+    )  # fmt: skip
+    seen = _seen(head, images, masks, chosen, vary, seed=seed)
     rows = []
     for place in range(len(chosen)):
         rows += [
@@ -84,17 +91,13 @@ def augment(
 
 
 def _seen(
-    head: Head, images: Array, masks: NDArray[np.uint8], parameters: AugmentParameters, seed: int
+    head: Head, images: Array, masks: NDArray[np.uint8], numbers: Numbers, vary: Augmentation, *, seed: int
 ) -> list[tuple[Array, NDArray[np.uint8]]]:
     """Return patches (n, S, S, C) and masks (n, S, S) as stored, and then as seen each time."""
     seen = [(images[:, head.middle, head.middle], masks[:, head.middle, head.middle])]
-    vary = Augmentation(
-        recipe_of(parameters), patch=head.patch, margin=head.margin, channels=head.channels,
-        device=torch.device("cpu"),
-    )  # fmt: skip
     for time in range(_TIMES - 1):  # all patches at once, so that CutMix takes from another one
         draws = Draws.of(seed, time * _PATCHES, len(images))
-        pixels, labels = vary(torch.from_numpy(images), torch.from_numpy(masks), draws)
+        pixels, labels = vary(torch.from_numpy(images), torch.from_numpy(masks), draws, numbers=numbers)
         seen.append((pixels.permute(0, 2, 3, 1).numpy(), labels.numpy()))
     return seen
 

@@ -158,7 +158,8 @@ def _name(parameters: TrainParameters, patches: Path) -> str:
 def _facts(file: PatchFile, device: str) -> Facts:
     held = (file.class_counts > 0).mean(axis=0)
     shares = [float(share) for share in held]
-    return Facts(file.head.patch, file.counts["train"], shares, device, devices.ranks())
+    counts = file.counts
+    return Facts(file.head.patch, counts["train"], shares, device, devices.ranks(), counts["unlabelled"])
 
 
 def _require_shares(batch: int) -> None:

@@ -103,7 +103,9 @@ def test_pixels_alone_are_varied_in_the_middle_of_the_window(stored):
 def test_an_idle_recipe_still_centres(stored):
     images, masks = stored(2, side=22, channels=2)
     centres = np.array([[3.0, -2], [0, 0]])
-    pixels, labels = varying(Recipe(), margin=3, channels=2)(images, masks, Draws.of(0, 0, 2), centres)
+    pixels, labels = varying(Recipe(), margin=3, channels=2)(
+        images, masks, Draws.of(0, 0, 2), centres=centres
+    )
     for place, cut in enumerate([(slice(6, 22), slice(1, 17)), (slice(3, 19), slice(3, 19))]):
         np.testing.assert_allclose(
             pixels[place].permute(1, 2, 0), images[place].numpy()[cut].astype(np.float32), atol=1e-3
@@ -117,10 +119,10 @@ def test_a_sample_is_varied_alike_alone_and_among_others(stored, recipe, dtype):
     images, masks = stored(12, side=20, channels=3, dtype=dtype)
     centres = np.random.default_rng(0).integers(-2, 3, (12, 2)).astype(float)
     vary, draws = varying(recipe, margin=2, channels=3), Draws.of(1, 40, 12)
-    pixels, labels = vary(images, masks, draws, centres)
+    pixels, labels = vary(images, masks, draws, centres=centres)
     for row in range(12):
         only = slice(row, row + 1)
-        lone, lone_labels = vary(images[only], masks[only], draws.at(np.array([row])), centres[only])
+        lone, lone_labels = vary(images[only], masks[only], draws.at(np.array([row])), centres=centres[only])
         np.testing.assert_allclose(lone[0], pixels[row], atol=1e-5 * float(images.to(torch.float32).max()))
         np.testing.assert_array_equal(lone_labels[0], labels[row])
 

@@ -10,7 +10,7 @@ from patchseg.training.recipe import STRENGTHS, Recipe, recipe_of
 FIELDS = {field.name for field in fields(Recipe)}
 SWITCHES = set(AugmentParameters.model_fields) - {"strength"}
 IN_SPACE = {"rotation", "scale", "shear", "shift", "elastic"}
-SHARES = {*VARIATIONS, *IN_SPACE, "cutmix"}
+SHARES = {*VARIATIONS, *IN_SPACE, "cutmix", "match"}
 
 
 def test_every_switch_is_a_field_of_the_recipe():
