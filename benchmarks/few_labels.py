@@ -58,7 +58,7 @@ class Method:
 METHODS = {
     BASE: Method(others=False),
     "supervised, strong": Method(others=False, strength="strong"),
-    "supervised, normalized by all": Method(),
+    "matched": Method(),
     "fixmatch": Method("--objective fixmatch"),
     "mean-teacher": Method("--objective mean-teacher"),
 }

@@ -13,7 +13,7 @@ class TrainParameters(LabelParameters):
     """How the network learns; from `confidence` on, from pixels without a label, as objective fixmatch or mean-teacher."""
 
     confidence: float | None = share_setting(
-        "probability from which on the teacher's class of a pixel is learned [auto: fixmatch 0.95, mean-teacher any]"
+        "probability from which on the teacher's class of a pixel is learned [auto: fixmatch 0.8, mean-teacher any]"
     )
     consistency: Consistency | None = setting(
         None,
@@ -22,13 +22,13 @@ class TrainParameters(LabelParameters):
     )
     views: int | None = setting(
         None,
-        "strongly varied views of each patch that the student sees [auto: fixmatch 2, mean-teacher 1]",
+        "strongly varied views of each patch that the student sees [auto: 1]",
         ge=1,
         le=2,
     )
     pseudo_weight: float | None = setting(
         None,
-        "weight of what is learned from the teacher, beside 1 of the labels [auto: 1, of probabilities 10]",
+        "weight of what is learned from the teacher, beside 1 of the labels [auto: fixmatch 0.5, mean-teacher 10]",
         ge=0,
     )
     ramp: float = setting(0.1, "share of the run in which that weight rises", ge=0, le=1)
@@ -37,7 +37,6 @@ class TrainParameters(LabelParameters):
     )
     mix: float = setting(0.5, "share of views that get a rectangle of another patch", ge=0, le=1)
     channel_dropout: float | None = share_setting(
-        "share of patches of which each view loses half of the features, two views the two halves [auto: fixmatch 0.5, "
-        "mean-teacher 0]"
+        "share of patches of which each view loses half of the features, two views the two halves [auto: 0]"
     )
     exported: Role = setting("teacher", "which of the two is saved")

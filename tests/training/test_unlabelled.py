@@ -35,7 +35,7 @@ def stored(tmp_path, noise, write_patches):
 
 
 def reading(file, augment=AugmentParameters(), part=(0, 1), **values):
-    settings = TrainParameters(**{"objective": "fixmatch", "batch": 3, "seed": 1} | values)
+    settings = TrainParameters(**{"objective": "fixmatch", "views": 2, "batch": 3, "seed": 1} | values)
     return closing(Batches(file, switched(settings), device=CPU, augment=augment, part=part))
 
 

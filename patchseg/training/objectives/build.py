@@ -16,8 +16,8 @@ from patchseg.training.objectives.supervised import Supervised
 SWITCHES: dict[str, dict[str, Any]] = {
     "supervised": {},
     "fixmatch": {
-        "confidence": 0.95, "consistency": "labels", "views": 2, "pseudo_weight": 1.0, "entropy_drop": 0.0,
-        "channel_dropout": 0.5,
+        "confidence": 0.8, "consistency": "labels", "views": 1, "pseudo_weight": 0.5, "entropy_drop": 0.0,
+        "channel_dropout": 0.0,
     },
     "mean-teacher": {
         "confidence": 0.0, "consistency": "probabilities", "views": 1, "pseudo_weight": 10.0, "entropy_drop": 0.2,
@@ -37,8 +37,8 @@ def objective_of(settings: TrainParameters, network: nn.Module, arithmetic: Any)
 def switched(settings: TrainParameters) -> TrainParameters:
     """Return the settings with what the objective's name stands for, where nothing else is set.
 
-    >>> switched(TrainParameters(objective="fixmatch", views=1)).confidence
-    0.95
+    >>> switched(TrainParameters(objective="fixmatch", views=2)).confidence
+    0.8
     """
     return settings.planned(**SWITCHES[settings.objective])
 

@@ -31,7 +31,7 @@ class Shades(nn.Module):
 def way(network, loss="ce", objective="fixmatch", **values):
     """Return self-training by labels of which the teacher is surer than 0.9, from the first step on."""
     values = {"ramp": 0.0, "confidence": 0.9, "channel_dropout": 0.0} | values
-    settings = switched(TrainParameters(objective=objective, **values))
+    settings = switched(TrainParameters(objective=objective, **{"pseudo_weight": 1.0} | values))
     student = SelfTraining(network, supervised(loss_of(loss)), settings)
     student.average = Average(network, 0.9)
     return student
