@@ -4,10 +4,12 @@ Any `Network` that names its `stages` will do. What an encoder of a library retu
 channels) is no feature map.
 """
 
+import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,6 +54,54 @@ def watched(network: Network) -> Iterator[list[Tensor]]:
 
     with _hooked(stages, keep):
         yield maps
+
+
+class _Enough(Exception):
+    """What was to be seen has been seen."""
+
+
+def seen_at(network: Network, pixels: Tensor, level: int) -> Tensor:
+    """Return the feature map of one level, and spare the network all that comes after it: its norms do not see the pixels, either.
+
+    Args:
+        network: Not compiled; a copy that was compiled shares its weights, and is another module.
+        pixels: (N, C, H, W), raw.
+        level: The place of the map in `watched`.
+
+    Raises:
+        UsageError: As `stages_of`.
+    """
+    with watched(network) as maps:
+
+        def leave(*_: object) -> None:
+            if len(maps) > level:
+                raise _Enough
+
+        with _hooked(stages_of(network), leave), suppress(_Enough):
+            network(pixels)
+    return maps[level]
+
+
+@torch.no_grad()
+def level_near(network: Network, stride: int) -> tuple[int, int]:
+    """Return the level of which a feature is nearest to so many pixels wide, by their ratio, and its channels; found by trying.
+
+    Of two that are as near, it is the coarser.
+
+    Raises:
+        UsageError: As `stages_of`.
+    """
+    channels, was_training = len(network.mean), network.training
+    side = max(
+        network.least, 2 * network.factor
+    )  # at which the coarsest map has several pixels, as norms want it
+    network.eval()
+    with watched(network) as maps:
+        network(torch.zeros(1, channels, side, side, device=network.mean.device))
+    network.train(was_training)
+    off = [abs(math.log2(side / seen.shape[-1] / stride)) for seen in maps]
+    level = max(place for place, distance in enumerate(off) if distance == min(off))
+    return level, maps[level].shape[1]
 
 
 @contextmanager

@@ -9,7 +9,17 @@ Consistency = Literal["labels", "probabilities"]
 Role = Literal["teacher", "student"]
 
 
-class TrainParameters(LabelParameters):
+class ContrastParameters(LabelParameters):
+    """How the network learns from labels, and what objective supcon asks besides."""
+
+    contrast_every: int = setting(5, "steps after each of which classes are contrasted, by supcon", ge=1)
+    contrast_weight: float = setting(1.0, "weight of the contrast, beside 1 of the labels", ge=0)
+    temperature: float = setting(
+        0.1, "by which likenesses are divided that are contrasted; less looks at the most alike", gt=0
+    )
+
+
+class TrainParameters(ContrastParameters):
     """How the network learns; from `confidence` on, from pixels without a label, as objective fixmatch or mean-teacher."""
 
     confidence: float | None = share_setting(

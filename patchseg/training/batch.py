@@ -41,6 +41,18 @@ class Target(NamedTuple):
     weights: Tensor
 
 
+class View(NamedTuple):
+    """One of two views of some patches, each moved and changed in its own way, with what is contrasted in it.
+
+    Attributes:
+        image: (n, C, S, S) float32.
+        regions: (n, S, S) uint8: numbers of regions, or classes; 255 = none.
+    """
+
+    image: Tensor
+    regions: Tensor
+
+
 class Batch(NamedTuple):
     """What a step learns from, on the device.
 
@@ -49,12 +61,14 @@ class Batch(NamedTuple):
         masks: (B, S, S) uint8.
         views: Unlabelled patches, or None.
         targets: What a teacher says about them, one a view.
+        contrasted: Two views of as many patches as have labels, or nothing.
     """
 
     images: Tensor
     masks: Tensor
     views: Views | None = None
     targets: tuple[Target, ...] = ()
+    contrasted: tuple[View, ...] = ()
 
     def parts(self, most: int) -> "list[Batch]":
         """Cut into batches of so many labelled patches, and of unlabelled ones, at most; the views are left out."""
@@ -80,7 +94,7 @@ def mapped(change: Any, tree: Tree) -> Tree:
 
     >>> import torch
     >>> mapped(len, Batch(torch.zeros(3), torch.zeros(2)))
-    Batch(images=3, masks=2, views=None, targets=())
+    Batch(images=3, masks=2, views=None, targets=(), contrasted=())
     """
     if isinstance(tree, Tensor):
         return change(tree)  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """patches.h5 -> batches on the device. What a step sees is a function of (seed, step) alone.
 
 The patches come without replacement, pass after pass; a share of them is drawn for a class instead. Then they are varied.
-Views of patches without labels come beside them where they are asked for.
+Views of patches without labels, and second looks at those with labels, come beside them where they are asked for.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,14 @@ from patchseg.parameters import AugmentParameters, TrainParameters
 from patchseg.patches.store import PatchFile
 from patchseg.training.appearance import Appearances
 from patchseg.training.augment import Augmentation
-from patchseg.training.batch import Batch, Views
+from patchseg.training.batch import Batch, View, Views
 from patchseg.training.centring import Centring
+from patchseg.training.contrasted import spacing, two_views
 from patchseg.training.draws import Draws, Floats
 from patchseg.training.keeping import Ahead, Pair, fetching, place_for
 from patchseg.training.order import Numbers, Order
 from patchseg.training.recipe import recipe_of
-from patchseg.training.unlabelled import Unlabelled, taken
+from patchseg.training.unlabelled import TAUGHT, Unlabelled, taken
 
 _ORDER = 3  # the stream of the order, beside those of the split and of the boxes
 _AT_ONCE = 16  # patches are varied together, of several steps where a batch is smaller: each call costs as much as some patches
@@ -41,7 +42,7 @@ class Batches:
         settings: Planned: patches a step, over all processes, the seed of the order and of all variation, where the patches are
             kept, and the share that is drawn for a class, each class (but the background) as often, and moved as far as the
             margin goes so that a pixel of it is in the middle. With an objective that learns without labels, too, as many
-            patches without come beside those with labels.
+            patches without come beside those with labels; with one that contrasts, two views of these at some steps.
         device: Where the batches go.
         augment: How they are varied.
         part: (rank, ranks): which part of each batch this process gets.
@@ -64,7 +65,7 @@ class Batches:
         self._batch, self._seed = settings.batch, settings.seed
         self._centring = Centring(file, settings.centred or 0.0, settings.seed)
         self.count = file.counts["train"]
-        teaches = settings.objective != "supervised"
+        teaches, self._spacing = settings.objective in TAUGHT, spacing(settings)
         size = file.nbytes + (file.nbytes_of("unlabelled") if teaches else 0)
         self.place = place_for(settings.keep, size, *devices.free_bytes(device))
         self._fetch = fetching(file, self.place.keep, device)
@@ -106,7 +107,19 @@ class Batches:
         _, (images, masks), views = self._made
         rows = len(self._rows)
         mine = slice(place * rows, place * rows + self._mine)
-        return Batch(images[mine], masks[mine], views and taken(views, place, rows, self._mine))
+        found = Batch(images[mine], masks[mine], views and taken(views, place, rows, self._mine))
+        contrasted = self._spacing is not None and step % self._spacing == 0
+        return found._replace(contrasted=self._contrasted(step)) if contrasted else found
+
+    def _contrasted(self, step: int) -> tuple[View, View]:
+        """Return two views of the patches of a step, as far as this process learns from them."""
+        first, mine = step * self._batch, self._rows[: self._mine]
+        numbers, centres = self._chosen(step, Draws.of(self._seed, first, self._batch))
+        centres = None if centres is None else centres[mine]
+        return two_views(
+            self._augment, self._fetch(numbers[mine]),
+            lambda stream: Draws.of(self._seed, first, self._batch, stream).at(mine), centres,
+        )  # fmt: skip
 
     def _together(self, first: int) -> Pair:
         """Make the batches of some steps at once, from a step on that is a multiple of their number."""

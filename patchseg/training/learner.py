@@ -23,6 +23,7 @@ from patchseg.training.course import Course
 from patchseg.training.gradients import Gradients
 from patchseg.training.means import TOTAL, Means
 from patchseg.training.objectives.build import objective_of
+from patchseg.training.objectives.objective import copied
 from patchseg.training.objectives.supervised import Supervised
 from patchseg.training.optimizers import optimizer_of, set_rate
 
@@ -86,7 +87,7 @@ class Learner:
             compiled=settings.compile,
         )
         course = Course(settings.schedule or "onecycle", settings.warm_up, settings.patience)
-        optimizer = optimizer_of(network, settings)
+        optimizer = optimizer_of(network, settings, objective.heads)
         learner = cls(spec, objective, optimizer, settings, gradients, course, exported=settings.exported)
         if isinstance(settings.class_weights, list):
             learner.weigh(settings.class_weights)
@@ -226,7 +227,7 @@ class Learner:
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights to infer with, on the CPU: the average where there is one."""
-        return _copied(self._network_of(self.exported))
+        return copied(self._network_of(self.exported))
 
     def _network_of(self, role: Role) -> nn.Module:
         average = self.average if role == "teacher" else None
@@ -238,9 +239,9 @@ class Learner:
             "step": self.step, "best": self.best, "optimizer": self.optimizer.state_dict(),
             **self.means.state(), "objective": self.objective.state(),
             "course": self.course.state(), "micro": self.gradients.micro, "scaler": self.gradients.scaler.state_dict(),
-            "network": None if self.average is None else _copied(self.network),
+            "network": None if self.average is None else copied(self.network),
             "ema": None if self.average is None else self.average.decay,
-            "teacher": None if self.average is None or self.exported == "teacher" else _copied(self.average.network),
+            "teacher": None if self.average is None or self.exported == "teacher" else copied(self.average.network),
         }  # fmt: skip
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -281,7 +282,3 @@ class Learner:
                 "it another network (section model), and give patches of the same channels and classes"
             )
         self.network.load_state_dict(other.weights)
-
-
-def _copied(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}

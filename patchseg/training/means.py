@@ -15,14 +15,14 @@ class Means:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}  # float32: MPS has no float64
-        self._count = 0
+        self._counts: dict[str, int] = {}
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Take in a step: scalars without gradient, always of the same names."""
+        """Take in a step: scalars without gradient; the mean of each is over the steps that have it."""
         for name, value in values.items():
             before = self._sums.get(name)
             self._sums[name] = value.float() if before is None else before.to(value.device) + value
-        self._count += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
 
     def share(self, device: torch.device) -> None:
         """Take the mean over all processes, since one of them saves for all."""
@@ -33,19 +33,21 @@ class Means:
 
     def taken(self) -> dict[str, float]:
         """Return the means, and begin anew."""
-        means = {name: float(value) / max(self._count, 1) for name, value in self._sums.items()}
-        self._sums, self._count = {}, 0
+        means = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
+        self._sums, self._counts = {}, {}
         return means or {TOTAL: 0.0}
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
         return {
             "sums": {name: float(value) for name, value in self._sums.items()},
-            "loss_count": self._count,
+            "loss_count": self._counts.get(TOTAL, 0),
+            "counts": dict(self._counts),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a state; older checkpoints know one sum."""
+        """Go back to a state; older checkpoints know one sum, or one count."""
         sums = state["sums"] if "sums" in state else {TOTAL: state["loss_sum"]}
-        self._sums = {name: torch.tensor(value) for name, value in sums.items()}
-        self._count = state["loss_count"]
+        count = state["loss_count"]
+        self._sums = {name: torch.tensor(value) for name, value in sums.items()} if count else {}
+        self._counts = dict(state.get("counts") or dict.fromkeys(self._sums, count))

@@ -3,7 +3,7 @@
 Weights decay, norms and biases do not: these hold scales and offsets, which no decay keeps from overfitting.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,18 @@ Groups = list[dict[str, Any]]  # of weights, each with its decay
 Implementation = Callable[..., optim.Optimizer]
 
 
-def optimizer_of(network: nn.Module, settings: TrainParameters) -> optim.Optimizer:
-    """Return the optimizer of the weights of a network; its rate is 0 until one is set (`set_rate`)."""
+def optimizer_of(
+    network: nn.Module, settings: TrainParameters, heads: Sequence[nn.Parameter] = ()
+) -> optim.Optimizer:
+    """Return the optimizer of the weights of a network; its rate is 0 until one is set (`set_rate`).
+
+    Args:
+        network: Its weights come first.
+        settings: Which optimizer, how weights decay, and the encoder's factor of the rate.
+        heads: Weights that learn beside it.
+    """
     groups = groups_of(network, settings.weight_decay, settings.encoder_rate or 1.0)
+    groups += _by_decay([*heads], settings.weight_decay) if heads else []
     return OPTIMIZERS[settings.optimizer](groups, settings)
 
 

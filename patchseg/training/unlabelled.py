@@ -19,6 +19,8 @@ from patchseg.training.keeping import Pair, fetching
 from patchseg.training.order import Numbers, Order
 from patchseg.training.recipe import Recipe
 
+TAUGHT = ("fixmatch", "mean-teacher")  # ways of learning that look at them
+
 _ORDER = 7  # the stream of the order, beside those of the split, of the boxes, of the labelled patches ...
 _MOVES, _VIEWS = 1, 2  # streams of draws; each view has one of its own
 _SPARSE = 0.95  # labelled share of a training patch below which it is in the pool, too

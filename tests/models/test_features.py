@@ -5,7 +5,7 @@ from torch import nn
 from patchseg.errors import UsageError
 from patchseg.models import build, spec_of
 from patchseg.models.enet import ENet
-from patchseg.models.features import dropped, padded, stages_of, watched
+from patchseg.models.features import dropped, level_near, padded, seen_at, stages_of, watched
 from patchseg.models.network import Network
 from patchseg.models.segnet import SegNet
 from patchseg.models.unet import UNet
@@ -223,3 +223,53 @@ def test_masks_are_padded_to_the_smallest_side_of_a_network_of_a_library():
         network(pixels(1, 3, 40, 40))
     assert padded(network, torch.zeros(1, 40, 40, dtype=torch.uint8)).shape[-1] == network.least
     assert maps[0].shape[-1] == network.least // 2
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_single_map_is_that_which_is_watched_and_nothing_after_it_is_computed(level):
+    network, images = unet(norm="batch").train(), pixels(2, 2, 16, 24)
+    with watched(network) as maps:
+        network(images)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    found = seen_at(network, images, level)
+    assert torch.equal(found, maps[level])
+    assert not hooks(network)
+    changed = {name for name, buffer in network.named_buffers() if not torch.equal(buffer, before[name])}
+    assert {tuple(name.split(".")[:2]) for name in changed} == {("down", str(k)) for k in range(level + 1)}
+    found.sum().backward()
+    assert all(w.grad is None for w in network.up.parameters())
+    assert all(w.grad is not None for w in network.down[: level + 1].parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "level", "channels"),
+    [
+        ({"name": "unet", "width": 4, "levels": 2}, 1, 8),
+        ({"name": "unet", "width": 4, "levels": 5}, 3, 32),
+        ({"name": "unet", "width": 4, "levels": 4, "norm": "instance"}, 3, 32),
+        ({"name": "enet"}, 2, 128),
+        ({"name": "smp/unet", "encoder": "tu-test_efficientnet"}, 2, None),
+    ],
+)
+def test_the_level_near_an_eighth_is_found(settings, level, channels):
+    if settings["name"].startswith("smp/"):
+        pytest.importorskip("segmentation_models_pytorch")
+    network = build(spec_of(settings, 3, 2)).train()
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    place, found = level_near(network, 8)
+    assert place == level
+    features = seen_at(network.eval(), pixels(1, 3, 64, 64), place)
+    assert found == features.shape[1] == (channels or found)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+
+
+def test_of_two_levels_as_near_the_coarser_is_taken():
+    assert level_near(unet(), 2)[0] == 1
+    assert level_near(unet(), 8**0.5)[0] == 2  # between 2 and 4
+
+
+def test_looking_for_a_level_leaves_the_mode_as_it_was():
+    for training in (True, False):
+        network = unet().train(training)
+        level_near(network, 4)
+        assert network.training is training

@@ -8,11 +8,15 @@ import pytest
 import torch
 
 from patchseg.errors import Interrupted, UsageError
-from patchseg.parameters import AugmentParameters
+from patchseg.parameters import AugmentParameters, ModelParameters
 from patchseg.progress import Progress
 from patchseg.training.average import decay_for
 from patchseg.training.record import read_metrics
 from patchseg.training.schedule import LAST
+
+GROUP_NORM = ModelParameters(
+    width=4, levels=2, norm="group"
+)  # nothing depends on what has been looked at besides
 
 
 class Told(Progress):
@@ -151,6 +155,52 @@ def test_a_run_with_a_teacher_goes_on_bit_for_bit(  # noqa: PLR0917
     assert torch.equal(
         state["weights"]["head.weight"], {"teacher": teacher, "student": student}[exported]["head.weight"]
     )
+
+
+def test_a_run_with_contrast_goes_on_bit_for_bit(tmp_path, run_training, differences):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    given = {
+        "augment": AugmentParameters(strength="standard"), "objective": "supcon", "contrast_every": 3, "epoch_steps": 8,
+        "ema": 0.8, "steps": 20, "centred": 0.4,
+    }  # fmt: skip
+    run_training(straight, **given)
+    for steps in (4, 7):
+        with pytest.raises(Interrupted):
+            run_training(
+                stopped, resume=(stopped / "checkpoints").exists(), **given,
+                progress=Told({steps: lambda: signal.raise_signal(signal.SIGINT)}),
+            )  # fmt: skip
+    run_training(stopped, resume=True, **given)
+    for name in ("last.pt", "best.pt"):
+        found = differences(saved(straight, name), saved(stopped, name))
+        assert [d for d in found if not d.endswith(("/source", "/seconds", "/spent"))] == []
+    lines = read_metrics(straight / "runs/run")
+    assert all(line["loss/labelled"] > 0 < line["loss/contrast"] for line in lines)
+    state = saved(straight)
+    projector = state["training"]["objective"]["projector"]
+    assert projector["layers.0.weight"].shape == (256, 8)
+    assert not [
+        name for name in {**state["weights"], **saved(straight, "best.pt")["weights"]} if "projector" in name
+    ]
+    assert saved(straight, "best.pt")["training"] is None
+    moments = state["training"]["optimizer"]["state"]
+    assert [m["step"].item() for m in moments.values()][-6:] == [
+        7.0
+    ] * 6  # the projector has learned at 7 steps of 20
+
+
+def test_contrast_changes_what_is_learned_and_a_weight_of_0_does_not(tmp_path, run_training):
+    weights = []
+    for name, values in (
+        ("plain", {}),
+        ("none", {"objective": "supcon", "contrast_weight": 0.0}),
+        ("some", {"objective": "supcon"}),
+    ):
+        run_training(tmp_path / name, steps=3, ema=0.0, model=GROUP_NORM, **values)
+        weights.append(saved(tmp_path / name)["weights"])
+    plain, none, some = weights
+    assert all(torch.equal(plain[name], none[name]) for name in plain)
+    assert not torch.equal(plain["down.0.0.weight"], some["down.0.0.weight"])
 
 
 def test_the_teacher_is_the_average_of_the_student_step_by_step(tmp_path, run_training, some_unlabelled):

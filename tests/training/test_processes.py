@@ -106,6 +106,30 @@ def test_two_processes_have_the_losses_of_one_where_a_teacher_helps(
         assert mine["unlabelled/learned"] == its["unlabelled/learned"] == 1
 
 
+@pytest.mark.slow
+def test_two_processes_contrast_at_the_steps_at_which_one_does(launch, tmp_path):
+    # Each contrasts its own patches, so without weight all but the contrast is that of one process.
+    more = (
+        "--steps",
+        12,
+        "--epoch-steps",
+        4,
+        "--objective",
+        "supcon",
+        "--contrast-every",
+        3,
+        "--contrast-weight",
+        0,
+    )
+    for name, processes in (("one", 1), ("two", 2)):
+        code, _, told = ended(launch(tmp_path / name, processes, *more))
+        assert code == 0, told
+    one, two = (read_metrics(tmp_path / name / "runs/run") for name in ("one", "two"))
+    for mine, its in zip(one, two, strict=True):
+        assert mine["loss/labelled"] == pytest.approx(its["loss/labelled"], rel=1e-3)
+        assert mine["loss/contrast"] > 0 < its["loss/contrast"]
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.9])
 def test_all_processes_validate_the_network_that_is_saved(launch, tmp_path, write_patches, noise, decay):
     regions = [(image, mask) for image, mask in zip(*noise(4, side=24, seed=1), strict=True)]

@@ -7,10 +7,13 @@ from torch import nn
 from patchseg.errors import UsageError
 from patchseg.parameters import TrainParameters
 from patchseg.parameters.learning import LabelParameters
+from patchseg.parameters.training import ContrastParameters
 from patchseg.section import flag_of
 from patchseg.training.losses import loss_of, supervised
 from patchseg.training.objectives.self_training import SelfTraining
+from patchseg.training.objectives.supcon import SupCon
 from patchseg.training.objectives.supervised import Supervised
+from patchseg.training.unlabelled import TAUGHT
 
 # What the names stand for; everything can be set otherwise.
 SWITCHES: dict[str, dict[str, Any]] = {
@@ -23,6 +26,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "confidence": 0.0, "consistency": "probabilities", "views": 1, "pseudo_weight": 10.0, "entropy_drop": 0.2,
         "channel_dropout": 0.0,
     },
+    "supcon": {},
 }  # fmt: skip
 
 
@@ -31,6 +35,8 @@ def objective_of(settings: TrainParameters, network: nn.Module, arithmetic: Any)
     loss = supervised(loss_of(settings.loss))
     if settings.objective == "supervised":
         return Supervised(network, loss, arithmetic=arithmetic)
+    if settings.objective == "supcon":
+        return SupCon(network, loss, settings, arithmetic=arithmetic)
     return SelfTraining(network, loss, settings, arithmetic=arithmetic)
 
 
@@ -47,13 +53,19 @@ def require_use(settings: TrainParameters) -> None:
     """Refuse settings that an objective does not look at.
 
     Raises:
-        UsageError: Labels alone are learned from, but something is said of pixels without any.
+        UsageError: One is set.
     """
-    if settings.objective != "supervised":
-        return
     for name, field in TrainParameters.model_fields.items():
-        if name not in LabelParameters.model_fields and getattr(settings, name) != field.default:
+        used = _users(name)
+        if used and settings.objective not in used and getattr(settings, name) != field.default:
             raise UsageError(
-                f"train.{name}: is set, but train.objective is supervised, which learns from labels alone; give --objective "
-                f"fixmatch, or leave out {flag_of(f'train.{name}')}"
+                f"train.{name}: is set, but train.objective is {settings.objective}, which does not look at it; give --objective "
+                f"{used[0]}, or leave out {flag_of(f'train.{name}')}"
             )
+
+
+def _users(name: str) -> tuple[str, ...]:
+    """Return the objectives that look at a setting; none where all do."""
+    if name in LabelParameters.model_fields:
+        return ()
+    return ("supcon",) if name in ContrastParameters.model_fields else TAUGHT

@@ -8,12 +8,16 @@ After DetCon (Hénaff et al. 2021, arXiv:2103.10957), whose regions `patches.reg
 `Augmentation` as masks do, 255 outside; its recipe must be without CutMix, which would bring in the numbers of another image.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from patchseg.labels.classes import IGNORE
-from patchseg.models.network import initialize
+from patchseg.models.features import padded, seen_at
+from patchseg.models.network import Network, initialize
+from patchseg.training.batch import View
 from patchseg.training.comparison import ratio
 
 
@@ -141,6 +145,27 @@ def region_contrast(
         lost = torch.where(positives, every - scores, 0).sum(dim=1)
         number = positives.sum(dim=1)
         return ratio(ratio(lost, number).sum(), (number > 0).sum())
+
+
+def described(
+    network: Network, views: Sequence[View], ids: Tensor, *, level: int, head: nn.Module
+) -> tuple[Tensor, Tensor]:
+    """Return the vectors of regions in two views, and which of these are there.
+
+    Args:
+        network: Sees the views.
+        views: Two, of N patches.
+        ids: (N, R) regions of each patch.
+        level: Of its features; see `features.watched`.
+        head: From features of a region to its vector.
+
+    Returns:
+        (2 N R, D), those of the first view before those of the second, and (2 N R,) bool.
+    """
+    features = seen_at(network, torch.cat([view.image for view in views]), level)
+    regions = padded(network, torch.cat([view.regions for view in views]))
+    means, there = pooled(features, regions, ids.repeat(2, 1))
+    return head(means).flatten(0, 1), there.flatten()
 
 
 class Projector(nn.Module):

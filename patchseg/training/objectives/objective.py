@@ -52,6 +52,12 @@ class Objective(nn.Module):
         self._run: tuple[Callable[[Tensor], Tensor | list[Tensor]]] = (network,)
         self.idle = bool(getattr(network, "idle", False))
 
+    @property
+    def heads(self) -> list[nn.Parameter]:
+        """The weights that learn beside the network's, and are no part of what is saved to infer with."""
+        known = {id(weight) for weight in self.network.parameters()}
+        return [weight for weight in self.parameters() if id(weight) not in known]
+
     def compile_network(self) -> None:
         """Run the network compiled from here on."""
         self._run = (torch.compile(self.network),)
@@ -103,3 +109,8 @@ class Objective(nn.Module):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the weights of a module, on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
