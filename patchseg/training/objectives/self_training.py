@@ -82,7 +82,7 @@ class SelfTraining(Supervised):
         targets = self._targets(batch.views, probabilities, learned)
         labels = torch.where(learned > 0, probabilities.argmax(dim=1), IGNORE)
         shown = (batch.views.weak, labels, targets[0].image, targets[0].labels)
-        self._shown = [tensor[:_SHOWN] for tensor in shown]
+        self._shown = [tensor[: min(_SHOWN, len(shown[2]))] for tensor in shown]
         return batch._replace(targets=targets)
 
     def forward(self, batch: Batch) -> Losses:
