@@ -4,9 +4,22 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patchseg.evaluation.documents import Scores
 from patchseg.evaluation.sections import MEANS, interval, names_of, palette_of
-from patchseg.page import Html, Mean, element, forecast_chart, line_chart, reliability_chart, score, table
+from patchseg.page import (
+    Html,
+    Mean,
+    element,
+    forecast_chart,
+    image,
+    line_chart,
+    reliability_chart,
+    score,
+    table,
+)
 from patchseg.page.shell import Content
 
 MOST_POINTS = 300  # of a curve; more would run into each other
@@ -16,12 +29,13 @@ _PARTS = {"of labels": "loss/labelled", "of the teacher": "loss/unlabelled"}
 _OTHERS = {"mean, student": "mean_iou/student", "mean, teacher": "mean_iou/teacher"}
 
 
-def training(scores: Scores, metrics: Sequence[Scores]) -> Html:
-    """Return the curves of a training.
+def training(scores: Scores, metrics: Sequence[Scores], taught: NDArray[np.uint8] | None = None) -> Html:
+    """Return the curves of a training, and what its teacher has said.
 
     Args:
         scores: What scores.json holds; its classes have the same hue in the curves.
         metrics: A dictionary an epoch, see `documents.Run`.
+        taught: See there.
     """
     step = max(1, -(-len(metrics) // MOST_POINTS))
     drawn = list(reversed(metrics[::-1][::step]))  # with the last one
@@ -57,6 +71,18 @@ def training(scores: Scores, metrics: Sequence[Scores]) -> Html:
         element("h2", "Training"),
         element("p", _best(metrics), class_="note"),
         element("div", *charts, class_="charts"),
+        _taught(taught) if taught is not None else "",
+    )
+
+
+def _taught(picture: NDArray[np.uint8]) -> Html:
+    """Return what the teacher has said last."""
+    told = (
+        "Patches without labels, at the end: as they are, the teacher's classes (gray where it is not sure), "
+        "as the student sees them, and what it learns there."
+    )
+    return element(
+        "figure", image(picture, "patches and what the teacher says about them"), element("figcaption", told)
     )
 
 

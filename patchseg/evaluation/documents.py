@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patchseg.errors import DataError, UsageError
-from patchseg.imaging import Reading
+from patchseg.imaging import Box, Reading, open_image
+from patchseg.imaging.picture import to_rgb8
 from patchseg.labels.classes import Classes
 from patchseg.patches.pairs import RECORD
 
@@ -35,11 +39,13 @@ class Run:
         name: Of the run.
         metrics: A dictionary an epoch: epoch, loss/train, loss/val, rate, mean_iou, iou/<class>.
         parameters: {key: {value, source}}.
+        taught: (H, W, 3) uint8: what a teacher has said last about patches without labels; None where none has.
     """
 
     name: str
     metrics: list[dict[str, Any]]
     parameters: dict[str, dict[str, Any]]
+    taught: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,16 @@ def read_run(folder: Path) -> Run:
         folder.resolve().name,
         [parsed(line, f"{metrics}: line {number}") for number, line in enumerate(lines, start=1)],
         parsed(text_of(parameters), str(parameters)),
+        _picture(folder / "unlabelled.png"),
     )
+
+
+def _picture(path: Path) -> NDArray[np.uint8] | None:
+    """Return a picture that may be there, (H, W, 3) uint8."""
+    if not path.exists():
+        return None
+    with open_image(path) as source:
+        return to_rgb8(source.read(Box(0, 0, *source.shape[:2])))
 
 
 def find(name: str, given: Path | None, beside: Path) -> Found | None:

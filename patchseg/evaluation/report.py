@@ -170,7 +170,7 @@ def _html(scores: Scores, evidence: Evidence, title: str, limits: Limits) -> str
             galleries.suspects(evidence.suspects, limits) if evidence.suspects else None,
             galleries.suggestions(evidence.suggestions, limits) if evidence.suggestions else None,
             sections.images(scores),
-            courses.training(scores, run.metrics) if run else None,
+            courses.training(scores, run.metrics, run.taught) if run else None,
             courses.parameters(run.parameters) if run else None,
         ],
     )

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchseg.imaging.files import refusal, whole
+from patchseg.imaging.write import open_writer
 
 Panel = NDArray[np.uint8]  # (h, w, 3)
 
 METRICS = "metrics.jsonl"
 PARAMETERS = "parameters.effective.json"
+TAUGHT = "unlabelled.png"
 
 
 class Record:
@@ -51,6 +53,15 @@ class Record:
             with self._metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             self._draw(line, panels, learned)
+            if learned:
+                self._keep(learned)
+
+    def _keep(self, panels: Sequence[Panel]) -> None:
+        """Write the pictures of what was learned from besides, one below the other, for the report."""
+        gap = np.full((2, *panels[0].shape[1:]), 255, np.uint8)
+        sheet = np.concatenate([part for panel in panels for part in (panel, gap)][:-1])
+        with open_writer(self._metrics.parent / TAUGHT, sheet.shape) as writer:
+            writer.write(sheet)
 
     def _draw(self, line: dict[str, Any], panels: Sequence[Panel], learned: Sequence[Panel]) -> None:
         """Show them in TensorBoard."""

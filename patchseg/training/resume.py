@@ -63,6 +63,7 @@ def clear(checkpoints: Path, runs: Path) -> None:
         *runs.glob("metrics.jsonl"),
         *runs.glob("events.out.tfevents.*"),
         *runs.glob("stop"),
+        *runs.glob("unlabelled.png"),
     ]:
         file.unlink()
 

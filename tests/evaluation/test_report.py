@@ -148,6 +148,9 @@ def test_the_report_draws_what_a_teacher_has_said(tree):
     )
     assert any("mean, student: from 0.4 at epoch 1" in word for word in words)
     assert any("learned: from 0.2 at epoch 1 to 0.4 at epoch 2" in word for word in words)
+    shown = str(training({"classes": [], "palette": []}, lines, np.zeros((9, 12, 3), np.uint8)))
+    assert shown.count("<img") == 1
+    assert any("Patches without labels" in word for word in tree(shown).words)
     plain = [{key: line[key] for key in ("epoch", "loss/train", "mean_iou")} for line in lines]
     assert not any(
         "teacher" in word or "without a label" in word

@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from patchseg.errors import Interrupted, UsageError
 from patchseg.parameters import AugmentParameters, ModelParameters
@@ -148,6 +149,9 @@ def test_a_run_with_a_teacher_goes_on_bit_for_bit(  # noqa: PLR0917
     assert all(0 < line["unlabelled/learned"] <= 1 for line in lines)
     other = "student" if exported == "teacher" else "teacher"
     assert all(0 < line[f"mean_iou/{other}"] < 1 for line in lines)
+    sheet = np.asarray(Image.open(straight / "runs/run/unlabelled.png"))
+    assert sheet.shape == (2 * 16 + 2, 4 * 16, 3)  # two patches below each other, four pictures of each
+    assert (sheet[:16, :16] == sheet[:16, :16, :1]).all()  # a gray image
     state = saved(straight)
     teacher, student = state["training"]["teacher"] or state["weights"], state["training"]["network"]
     assert any(not torch.equal(teacher[name], student[name]) for name in student)
