@@ -46,7 +46,7 @@ class Method:
         flags: Of `train`.
         others: Whether the patches are prepared with the unlabelled images.
         strength: How strongly labelled patches are varied.
-        pretrain: Flags of `pretrain`, which goes before; None for none.
+        pretrain: Flags of `pretrain`, which goes before, over as many steps unless they say otherwise; None for none.
     """
 
     flags: str = ""
@@ -61,6 +61,8 @@ METHODS = {
     "matched": Method(),
     "fixmatch": Method("--objective fixmatch"),
     "mean-teacher": Method("--objective mean-teacher"),
+    "supcon": Method("--objective supcon", others=False),
+    "detcon, then supervised": Method(pretrain=""),
 }
 
 
@@ -112,12 +114,8 @@ class Bench:
             f"--steps {run.steps} -b {BATCH} --epoch-steps {run.steps} --seed {run.seed} --name run --resume"
         )
         started = time.perf_counter()
-        begin = ["--weights", "pretrained.pt"] if method.pretrain is not None else []
-        if begin and not (folder / "pretrained.pt").exists():
-            told = patchseg(
-                ["pretrain", patches, "-o", "pretrained.pt", "--seed", run.seed, "--threads", self.threads, *shlex.split(method.pretrain or "")], folder,
-            )  # fmt: skip
-        told = patchseg(
+        begin = [] if method.pretrain is None else ["--weights", self.pretrained(run, patches, folder)]
+        patchseg(
             ["train", patches, *shlex.split(flags), *shlex.split(method.flags), *shlex.split(self.extra), *begin, "--threads", self.threads], folder,
         )  # fmt: skip
         seconds = time.perf_counter() - started
@@ -129,9 +127,27 @@ class Bench:
             "mean_iou": scores["mean_iou"], "foreground": scores["mean_iou_foreground"],
             "seconds": seconds, "loss": last_line(folder).get("loss/train"),
         }  # fmt: skip
-        del told
         with self.lock, self.results.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def pretrained(self, run: Run, patches: Path, folder: Path) -> Path:
+        """Learn from images alone, in the folder of a run; return where it begins."""
+        path = Path("checkpoints/pretrained/best.pt")
+        # Its patches are there until it is through.
+        if not (folder / path).exists() or (folder / "checkpoints/pretrained.h5").exists():
+            flags = [
+                "--steps",
+                run.steps,
+                "-b",
+                BATCH,
+                "--seed",
+                run.seed,
+                "--threads",
+                self.threads,
+                "--resume",
+            ]
+            patchseg(["pretrain", patches, *flags, *shlex.split(METHODS[run.method].pretrain or "")], folder)
+        return path
 
     def patches(self, run: Run) -> tuple[Path, tuple[Path, Path]]:
         """Return the patches of a draw of labelled images, and images and masks of the test."""

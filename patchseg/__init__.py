@@ -33,6 +33,7 @@ _HOME = {
     "check": "patchseg.patches.doctor.checkup",
     "prepare": "patchseg.patches.prepare",
     "augment": "patchseg.training.sheet",
+    "pretrain": "patchseg.training.pretrain",
     "train": "patchseg.training.train",
     "infer": "patchseg.inference.infer",
     "predict": "patchseg.inference.predict",
@@ -55,6 +56,7 @@ _HOME = {
     "DataParameters": "patchseg.parameters",
     "PrepareParameters": "patchseg.parameters",
     "ModelParameters": "patchseg.parameters",
+    "PretrainParameters": "patchseg.parameters",
     "TrainParameters": "patchseg.parameters",
     "InferParameters": "patchseg.parameters",
     "EvaluateParameters": "patchseg.parameters",
@@ -83,6 +85,7 @@ __all__ = [
     "Parameters",
     "PatchsegError",
     "PrepareParameters",
+    "PretrainParameters",
     "Progress",
     "SuggestParameters",
     "SynthParameters",
@@ -105,6 +108,7 @@ __all__ = [
     "predict",
     "predict_rows",
     "prepare",
+    "pretrain",
     "report",
     "suggest",
     "synth",
@@ -135,6 +139,7 @@ if TYPE_CHECKING:
         ModelParameters,
         Parameters,
         PrepareParameters,
+        PretrainParameters,
         SuggestParameters,
         SynthParameters,
         TrainParameters,
@@ -149,6 +154,7 @@ if TYPE_CHECKING:
     from patchseg.studies.learning_curve import learning_curve
     from patchseg.studies.suggest import suggest
     from patchseg.synth import synth
+    from patchseg.training.pretrain import pretrain
     from patchseg.training.sheet import augment
     from patchseg.training.train import train
     from patchseg.view import view

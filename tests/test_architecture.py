@@ -175,6 +175,7 @@ def test_every_module_opens_with_what_it_is_for():
         ("patchseg.export.write", "FORMATS", parameters.ExportFormat),
         ("patchseg.inference.predictor", "SYMMETRIES", parameters.Symmetries),
         ("patchseg.training.losses", "LOSSES", parameters.Loss),
+        ("patchseg.training.objectives.build", "SWITCHES", parameters.Objective),
         ("patchseg.training.optimizers", "OPTIMIZERS", parameters.Optimizer),
         ("patchseg.training.schedule", "SCHEDULES", parameters.Schedule),
     ],

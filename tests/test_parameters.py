@@ -101,7 +101,7 @@ def test_sections_are_immutable():
 def test_sections_come_in_the_order_of_the_work():
     names = [section.section for section in Parameters().sections()]
     assert names == [
-        "data", "prepare", "model", "augment", "train", "infer", "evaluate",
+        "data", "prepare", "model", "augment", "pretrain", "train", "infer", "evaluate",
         "calibrate", "crossval", "learning_curve", "suggest", "audit", "export", "synth",
     ]  # fmt: skip
 

@@ -26,6 +26,7 @@ VERBS = {
     "prepare": "Cut patches out of images and masks.",
     "augment": "Show what a network will see of the patches.",
     "models": "List the networks, and what each takes and sees.",
+    "pretrain": "Learn from images alone, to train from there.",
     "train": "Train a U-Net on patches.",
     "infer": "Segment whole images by overlapping tiles.",
     "evaluate": "Score masks against the truth.",

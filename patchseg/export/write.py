@@ -11,7 +11,7 @@ from patchseg.export.graph import OPSET, graph_of
 from patchseg.export.package import write_package
 from patchseg.imaging.files import refuse_existing, whole
 from patchseg.models import tensors
-from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.models.checkpoint import Checkpoint, load, require_classes
 from patchseg.parameters import ExportFormat, ExportParameters, Result
 from patchseg.progress import Progress, megabytes
 
@@ -72,6 +72,7 @@ def export(
     ]
     refuse_existing([path, *beside], overwrite=overwrite)
     model = load(source)
+    require_classes(model, source)
     if not model.weights:
         raise UsageError(f"{source}: is an exported model; give the checkpoint that it was exported from")
     told = Told.of(source, model, parameters)

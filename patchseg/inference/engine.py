@@ -19,7 +19,7 @@ from patchseg.inference.rescale import RowResampler
 from patchseg.inference.stream import Known, stream
 from patchseg.inference.tiling import Grid
 from patchseg.inference.zones import Zones
-from patchseg.models.checkpoint import Checkpoint, load
+from patchseg.models.checkpoint import Checkpoint, load, require_classes
 from patchseg.models.folding import folded
 from patchseg.models.session import Exported, OnnxNetwork
 from patchseg.parameters import InferParameters, Precision
@@ -81,6 +81,8 @@ class Engine:
             DataError: A checkpoint is damaged.
         """
         loaded = [item if isinstance(item, Checkpoint) else load(item) for item in checkpoints]
+        for item, checkpoint in zip(checkpoints, loaded, strict=True):
+            require_classes(checkpoint, Path("checkpoint") if isinstance(item, Checkpoint) else item)
         _require_alike(checkpoints, loaded)
         devices.keep_freed()
         device, precision = _placed(loaded, device, parameters.precision, tell)

@@ -81,6 +81,11 @@ class Checkpoint:
             "classes": self.classes.to_json(), "reading": self.classes.reading.to_json(), "patchseg_format": FORMAT
         }  # fmt: skip
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether it has learned from images alone, so that what it says of classes means nothing."""
+        return bool(self.parameters.get("train.objective", {}).get("value") == "detcon")
+
     def network(self) -> Network:
         """Return the model with its weights, in evaluation mode, on the CPU."""
         with devices.seeded(0):  # its first weights are drawn, though none of them stays
@@ -160,6 +165,19 @@ def weighed(checkpoint: Checkpoint, path: Path) -> Checkpoint:
             [name for name, weight in expected.items() if found.pop(name, None) != weight.shape] + [*found]
         )
     return checkpoint
+
+
+def require_classes(checkpoint: Checkpoint, path: Path) -> None:
+    """Refuse a pretrained checkpoint where one is to segment.
+
+    Raises:
+        UsageError: It is pretrained.
+    """
+    if checkpoint.pretrained:
+        raise UsageError(
+            f"{path}: is pretrained and knows no classes yet; give it to `patchseg train --weights`, and here the checkpoint of "
+            "that run"
+        )
 
 
 def digest(path: Path) -> str:

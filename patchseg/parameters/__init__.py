@@ -41,6 +41,7 @@ from patchseg.parameters.masks import (
     Symmetries,
     Window,
 )
+from patchseg.parameters.pretraining import PretrainParameters
 from patchseg.parameters.studies import (
     AuditParameters,
     CalibrateParameters,
@@ -55,7 +56,7 @@ __all__ = [
     "AuditParameters", "AugmentParameters", "Blend", "CalibrateParameters", "Class", "ClassParameters",
     "Consistency", "CrossvalParameters", "DataParameters", "Device", "EvaluateParameters", "ExportFormat", "ExportParameters", "Flips", "Format", "InferParameters",
     "Keep", "LearningCurveParameters", "Loss", "MaskStyle", "Model", "ModelParameters", "Norm", "Objective", "Optimizer",
-    "Parameters", "Precision", "PrepareParameters", "ProbabilityType", "Result", "Role", "Schedule", "Strength", "SuggestParameters",
+    "Parameters", "Precision", "PrepareParameters", "PretrainParameters", "ProbabilityType", "Result", "Role", "Schedule", "Strength", "SuggestParameters",
     "Symmetries", "SynthParameters", "TrainParameters", "Upsampling", "Window", "effective",
 ]  # fmt: skip
 
@@ -67,6 +68,7 @@ class Parameters(Section):
     prepare: PrepareParameters = PrepareParameters()
     model: ModelParameters = ModelParameters()
     augment: AugmentParameters = AugmentParameters()
+    pretrain: PretrainParameters = PretrainParameters()
     train: TrainParameters = TrainParameters()
     infer: InferParameters = InferParameters()
     evaluate: EvaluateParameters = EvaluateParameters()

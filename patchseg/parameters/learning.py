@@ -15,7 +15,7 @@ Norm = Literal["batch", "group", "instance", "none"]
 Upsampling = Literal["transposed", "bilinear"]
 Loss = Literal["ce", "dice", "image_dice", "focal", "tversky", "lovasz"]
 Optimizer = Literal["sgd", "adam", "adamw", "amsgrad", "radam", "nadam", "rmsprop", "adagrad"]
-Objective = Literal["supervised", "fixmatch", "mean-teacher", "supcon"]
+Objective = Literal["supervised", "fixmatch", "mean-teacher", "supcon", "detcon"]
 Schedule = Literal["constant", "step", "poly", "cosine", "onecycle", "plateau"]
 Strength = Literal["none", "light", "standard", "strong"]
 Flips = Literal["none", "left-right", "up-down", "both"]
@@ -144,7 +144,7 @@ class LabelParameters(Section):
     objective: Objective = setting(
         "supervised",
         "what is learned from: labels, also pixels without one (fixmatch, mean-teacher), or also what classes look like in two "
-        "views (supcon)",
+        "views (supcon); detcon is what pretrain does",
     )
     loss: Losses = setting(
         "ce+dice",

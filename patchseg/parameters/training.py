@@ -10,7 +10,7 @@ Role = Literal["teacher", "student"]
 
 
 class ContrastParameters(LabelParameters):
-    """How the network learns from labels, and what objective supcon asks besides."""
+    """How the network learns from labels, and what objective supcon asks besides; of it, detcon looks at the temperature."""
 
     contrast_every: int = setting(5, "steps after each of which classes are contrasted, by supcon", ge=1)
     contrast_weight: float = setting(1.0, "weight of the contrast, beside 1 of the labels", ge=0)

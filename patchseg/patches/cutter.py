@@ -95,7 +95,7 @@ class Cutter:
 
     def _add_source(self, image: Path, group: str, side: str) -> int:
         path = Path(os.path.relpath(image.resolve(), self._folder)).as_posix()
-        return self._writer.add_source(path, _sha256(image), group, side)
+        return self._writer.add_source(path, sha256_of(image), group, side)
 
     def _load(self, pair: Pair) -> _Loaded:
         """Read an image and its mask at the working size; transparent pixels are ignored."""
@@ -162,7 +162,7 @@ def cut_all(
         )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """Return the digest of the file of an image, or of all files of a folder."""
     digest = hashlib.sha256()
     for part in files_of(path):

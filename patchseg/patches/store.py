@@ -252,6 +252,10 @@ class PatchFile:
         numbers: NDArray[np.int32] = self._file[part]["source"][:]
         return numbers
 
+    def unflipped(self, part: Part) -> NDArray[np.intp]:
+        """Return the numbers of the patches that are no flips of others, in ascending order."""
+        return np.flatnonzero(self._file[part]["flip"][()] == 0)
+
     @cached_property
     def class_counts(self) -> NDArray[np.int64]:
         """How many pixels each training patch, without what is around it, has of each class, (N, K)."""

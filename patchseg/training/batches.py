@@ -66,6 +66,7 @@ class Batches:
         self._centring = Centring(file, settings.centred or 0.0, settings.seed)
         self.count = file.counts["train"]
         teaches, self._spacing = settings.objective in TAUGHT, spacing(settings)
+        self._labels = settings.objective != "detcon"
         size = file.nbytes + (file.nbytes_of("unlabelled") if teaches else 0)
         self.place = place_for(settings.keep, size, *devices.free_bytes(device))
         self._fetch = fetching(file, self.place.keep, device)
@@ -99,6 +100,9 @@ class Batches:
 
     def _make(self, step: int) -> Batch:
         """Return the batch of this process, on the device."""
+        if not self._labels:
+            both = self._contrasted(step)
+            return Batch(*both[0], contrasted=both)
         number, place = divmod(step, self._steps)
         if self._made is None or self._made.number != number:
             first = number * self._steps

@@ -18,7 +18,7 @@ def spacing(settings: TrainParameters) -> int | None:
     >>> spacing(TrainParameters(objective="supcon")), spacing(TrainParameters(objective="fixmatch"))
     (5, None)
     """
-    return settings.contrast_every if settings.objective == "supcon" else None
+    return {"supcon": settings.contrast_every, "detcon": 1}.get(settings.objective)
 
 
 def two_views(

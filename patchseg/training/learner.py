@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
 from patchseg import device as devices
-from patchseg.errors import DataError, UsageError
+from patchseg.errors import UsageError
 from patchseg.inference.predictor import Predictor, most_probable
-from patchseg.models import Network, build, defaults, spec_of
-from patchseg.models.checkpoint import load
+from patchseg.models import Network, build, spec_of
 from patchseg.models.folding import folded
 from patchseg.models.network import encoder_of
 from patchseg.parameters import ModelParameters, Precision, Role, TrainParameters
@@ -23,8 +21,7 @@ from patchseg.training.course import Course
 from patchseg.training.gradients import Gradients
 from patchseg.training.means import TOTAL, Means
 from patchseg.training.objectives.build import objective_of
-from patchseg.training.objectives.objective import copied
-from patchseg.training.objectives.supervised import Supervised
+from patchseg.training.objectives.objective import Objective, copied
 from patchseg.training.optimizers import optimizer_of, set_rate
 
 _LOOK = 16  # every so many steps it is noted which classes are there and predicted
@@ -47,7 +44,7 @@ class Learner:
     """
 
     spec: dict[str, Any]
-    objective: Supervised
+    objective: Objective
     optimizer: optim.Optimizer
     settings: TrainParameters
     gradients: Gradients
@@ -157,7 +154,7 @@ class Learner:
         scaler.update()
         self.objective.after_step(self.step)
         self.means.add({TOTAL: losses.total, **losses.parts})
-        if self.step % _LOOK == 0:
+        if self.step % _LOOK == 0 and losses.logits is not None:
             self._look(losses.logits[:4], batch.masks[-len(losses.logits) :][:4])
         self.step += 1
 
@@ -260,25 +257,3 @@ class Learner:
             self.gradients.micro = state["micro"]
         if state["scaler"]:  # it is empty but in fp16
             self.gradients.scaler.load_state_dict(state["scaler"])
-
-    def start_from(self, path: Path) -> None:
-        """Take the weights of a checkpoint of the same network; its normalization goes with them.
-
-        Raises:
-            DataError: The checkpoint is of another network.
-        """
-        other = load(path)
-        if not other.weights:
-            raise DataError(
-                f"{path}: can predict, but not go on learning; give the checkpoint that it was exported from"
-            )
-        known = defaults(other.model["name"])  # old ones do not say all
-        model = {"name": other.model["name"]} | known | other.model
-        wrong = [f"{name} {value}" for name, value in model.items() if self.spec.get(name) != value]
-        if wrong:
-            mine = [f"{name} {value}" for name, value in self.spec.items() if model.get(name) != value]
-            raise DataError(
-                f"{path}: holds a network of {', '.join(wrong)}, the run has {', '.join(mine)}; leave out what makes "
-                "it another network (section model), and give patches of the same channels and classes"
-            )
-        self.network.load_state_dict(other.weights)

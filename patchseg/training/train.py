@@ -17,6 +17,7 @@ from patchseg.parameters import (
     TrainParameters,
     effective,
 )
+from patchseg.patches.regions_file import is_of_regions
 from patchseg.patches.store import PatchFile
 from patchseg.progress import Progress, counted
 from patchseg.training.batches import Batches
@@ -30,6 +31,7 @@ from patchseg.training.plan import Choice, Facts, filled, plan
 from patchseg.training.record import Record
 from patchseg.training.resume import claim, clear, recalled, same_data, shaped_as
 from patchseg.training.start import ORIGIN, begin_encoder, require_learnable, require_settings
+from patchseg.training.weights import start_from
 
 
 def train(
@@ -66,7 +68,7 @@ def train(
     """
     with devices.joined(), PatchFile(Path(patches)) as file:
         progress = progress if progress and devices.rank() == 0 else Progress()
-        name = _name(parameters, Path(patches))
+        name = name_of(parameters.name, Path(patches))
         home = Path(folder) / "checkpoints" / name, Path(folder) / "runs" / name
         before = claim(*home, resume=resume, overwrite=overwrite, progress=progress)
         sections = parameters, model, augment
@@ -107,7 +109,7 @@ def _begun(
     if parameters.weights and not before:
         model = shaped_as(model, Path(parameters.weights))
     require_settings(model, parameters)
-    require_use(parameters)
+    require_use(parameters, of_regions=is_of_regions(file.head))
     choices = plan(_facts(file, device.type), model, parameters, augment)
     parameters, model = filled(parameters, choices), filled(model, choices)
     augment, parameters = filled(augment, choices), switched(parameters)
@@ -129,7 +131,9 @@ def _begun(
         kept = [ORIGIN] if parameters.micro_batch else [ORIGIN, "train.micro_batch"]
         record |= {key: before.parameters[key] for key in kept if key in before.parameters}
     elif parameters.weights:
-        learner.start_from(Path(parameters.weights))
+        progress.say(
+            start_from(learner, Path(parameters.weights)) or f"the network begins with {parameters.weights}"
+        )
     else:
         record |= begin_encoder(learner, model, file, progress)
     first = devices.rank() == 0
@@ -146,9 +150,13 @@ def _begun(
     )
 
 
-def _name(parameters: TrainParameters, patches: Path) -> str:
-    """Return the name of the run, which is that of its folders."""
-    name = parameters.name or patches.stem
+def name_of(given: str | None, patches: Path) -> str:
+    """Return the name of a run, which is that of its folders.
+
+    Raises:
+        UsageError: It leads elsewhere.
+    """
+    name = given or patches.stem
     parts = Path(name).parts
     if not parts or ".." in parts or Path(name).is_absolute():
         raise UsageError(f"train.name: {name} leads out of checkpoints/ and runs/; give a plain name")
@@ -204,7 +212,9 @@ def _tell_plan(learner: Learner, batches: Batches, budget: Budget, progress: Pro
     """Say what will be learned, by what, and for how long."""
     spec, settings, head = learner.spec, learner.settings, batches.head
     count = sum(p.numel() for p in learner.network.parameters())
-    progress.say(f"{counted(batches.count, 'patch')} of {head.patch} x {head.patch}, classes {head.classes}")
+    regions = settings.objective == "detcon"
+    learned = "regions of like pixels" if regions else f"classes {head.classes}"
+    progress.say(f"{counted(batches.count, 'patch')} of {head.patch} x {head.patch}, {learned}")
     if batches.unlabelled:
         progress.say(
             f"  and {counted(batches.unlabelled.count, 'patch')} with pixels to learn from without a label"
@@ -215,7 +225,8 @@ def _tell_plan(learner: Learner, batches: Batches, budget: Budget, progress: Pro
     )
     most = f"at most {settings.steps} steps in " if settings.steps else ""
     length = f"{budget.total} steps" if budget.total else f"{most}{budget.seconds:.0f} s"
-    progress.say(f"{length} of {settings.batch} patches, {settings.loss}, rate {settings.rate:g}")
+    loss = "contrast of regions" if regions else settings.loss
+    progress.say(f"{length} of {settings.batch} patches, {loss}, rate {settings.rate:g}")
 
 
 def _shape(spec: dict[str, Any]) -> str:
@@ -233,7 +244,7 @@ def _tell_choices(choices: list[Choice], file: PatchFile, progress: Progress) ->
     """Say what was planned and why, and what is saved where nothing can be validated."""
     for choice in choices:
         progress.say(f"  {choice.key} {choice.value}: {choice.reason}")
-    if not file.region_names():
+    if not file.region_names() and not is_of_regions(file.head):
         progress.say(
             "no image is kept for validation: best.pt gets the last (averaged) weights, whatever they are worth"
         )

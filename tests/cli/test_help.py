@@ -48,7 +48,7 @@ def test_help_lists_every_verb_in_the_order_of_the_work(run):
     start = lines.index("Commands, in the order of the work:")
     listed = [line.split()[0] for line in lines[start + 1 :] if line.strip()]
     assert listed == [
-        "demo", "synth", "import", "check", "prepare", "augment", "models", "train", "infer", "evaluate", "compare",
+        "demo", "synth", "import", "check", "prepare", "augment", "models", "pretrain", "train", "infer", "evaluate", "compare",
         "calibrate", "crossval", "learning-curve", "suggest", "audit", "export", "report", "view", "parameters",
     ]  # fmt: skip
 

@@ -134,7 +134,7 @@ def test_parameters_as_json_are_one_document_in_the_order_of_the_work(run, here)
     table = json.loads(run("parameters", "--json").out)
     sections = list(dict.fromkeys(key.split(".")[0] for key in table))
     assert sections == [
-        "data", "prepare", "model", "augment", "train", "infer", "evaluate",
+        "data", "prepare", "model", "augment", "pretrain", "train", "infer", "evaluate",
         "calibrate", "crossval", "learning_curve", "suggest", "audit", "export", "synth",
     ]  # fmt: skip
     assert table["infer.overlap"] == {"value": 0.5, "source": "default"}

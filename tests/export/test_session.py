@@ -17,7 +17,7 @@ from patchseg.models.checkpoint import load
 from patchseg.models.session import Exported
 from patchseg.parameters import InferParameters
 from patchseg.patches.pairs import RECORD
-from patchseg.training.learner import Learner
+from patchseg.training.weights import start_from
 
 CASES = [
     ((1, 3), "uint8", (33, 47)),
@@ -168,7 +168,7 @@ def test_a_run_cannot_start_from_it(tmp_path, file):
     with pytest.raises(
         DataError, match=r"model\.onnx: can predict, but not go on learning; give the checkpoint"
     ):
-        Learner.start_from(None, file(2, 3))
+        start_from(None, file(2, 3))
 
 
 def test_16_bit_integers_go_in_as_they_are(file):

@@ -105,3 +105,18 @@ def test_processes_share_the_views_that_one_would_make(stored):
                 for name, most in (("image", 1e-2), ("regions", 0)):
                     pieces = torch.cat([getattr(share[view], name) for share in shares])
                     torch.testing.assert_close(pieces, getattr(whole[view], name), rtol=0, atol=most)
+
+
+def test_what_learns_from_regions_alone_sees_two_views_at_every_step_and_nothing_else(stored):
+    with (
+        PatchFile(stored) as file,
+        reading(file, VARIED, objective="detcon", contrast_every=5) as batches,
+        reading(file, VARIED, contrast_every=1) as other,
+    ):
+        for step in range(3):
+            batch, expected = batches.read(step), other.read(step).contrasted
+            assert batch.images is batch.contrasted[0].image
+            assert batch.masks is batch.contrasted[0].regions
+            for mine, its in zip(batch.contrasted, expected, strict=True):
+                assert torch.equal(mine.image, its.image)
+                assert torch.equal(mine.regions, its.regions)

@@ -12,6 +12,7 @@ from patchseg.training.learner import Learner
 from patchseg.training.losses import loss_of
 from patchseg.training.optimizers import OPTIMIZERS
 from patchseg.training.schedule import onecycle
+from patchseg.training.weights import start_from
 
 CPU = torch.device("cpu")
 
@@ -168,7 +169,7 @@ def test_a_learner_starts_from_the_weights_and_the_normalization_of_a_checkpoint
     saved = torch.load(path, weights_only=True)
     student = learner()
     assert differences(student.weights(), saved["weights"])
-    student.start_from(path)
+    start_from(student, path)
     assert not differences(student.weights(), saved["weights"])
     assert student.step == 0
 
@@ -182,7 +183,7 @@ def test_weights_of_another_network_are_refused(easy, straight):
         DataError,
         match=r"best\.pt: holds a network of width 4, the run has width 8; leave out what makes it another network",
     ):
-        wide.start_from(path)
+        start_from(wide, path)
 
 
 def test_weights_of_a_network_with_other_heads_are_refused_with_their_cure(easy, straight, tmp_path):
@@ -196,7 +197,7 @@ def test_weights_of_a_network_with_other_heads_are_refused_with_their_cure(easy,
         model = ModelParameters(width=width, levels=2, norm="batch", deep_supervision=deep)
         student = Learner.of(easy[0], TrainParameters(rate=0.1, batch=8), model, CPU)
         with pytest.raises(DataError, match=rf"old\.pt: holds a network of {told}; leave out what makes"):
-            student.start_from(tmp_path / "old.pt")
+            start_from(student, tmp_path / "old.pt")
 
 
 def test_a_run_may_go_on_in_fp16_and_come_back(easy, learner):

@@ -33,9 +33,9 @@ def launch(patches, tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     begun = []
 
-    def launch(folder, processes, *more, file=patches, settings=SETTINGS):
+    def launch(folder, processes, *more, file=patches, settings=SETTINGS, verb="train"):
         folder.mkdir(exist_ok=True)
-        words = ["-m", "patchseg", "train", file, *(w for pair in settings.items() for w in pair), *more]
+        words = ["-m", "patchseg", verb, file, *(w for pair in settings.items() for w in pair), *more]
         if processes > 1:
             runner = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
             words = [*runner, *words]
@@ -128,6 +128,25 @@ def test_two_processes_contrast_at_the_steps_at_which_one_does(launch, tmp_path)
     for mine, its in zip(one, two, strict=True):
         assert mine["loss/labelled"] == pytest.approx(its["loss/labelled"], rel=1e-3)
         assert mine["loss/contrast"] > 0 < its["loss/contrast"]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_images_alone_and_one_of_them_cuts_them(launch, tmp_path, patches):
+    settings = {name: value for name, value in SETTINGS.items() if name not in ("--loss", "--centred")}
+    for name, processes in (("one", 1), ("two", 2), ("again", 2)):
+        code, out, told = ended(
+            launch(tmp_path / name, processes, "--steps", 6, settings=settings, verb="pretrain")
+        )
+        assert (code, out) == (0, "checkpoints/run/best.pt\n"), told
+        assert (
+            told.count("train on labels from here on")
+            == told.count("nothing for validation is among them")
+            == 1
+        )
+        assert not (tmp_path / name / "checkpoints/run.h5").exists()
+    one, two, again = (load(tmp_path / name / "checkpoints/run/last.pt") for name in ("one", "two", "again"))
+    assert all(torch.equal(two.weights[name], again.weights[name]) for name in two.weights)
+    assert not torch.equal(one.weights["down.0.0.weight"], two.weights["down.0.0.weight"])
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])

@@ -10,6 +10,8 @@ from patchseg.parameters.learning import LabelParameters
 from patchseg.parameters.training import ContrastParameters
 from patchseg.section import flag_of
 from patchseg.training.losses import loss_of, supervised
+from patchseg.training.objectives.detcon import DetCon
+from patchseg.training.objectives.objective import Objective
 from patchseg.training.objectives.self_training import SelfTraining
 from patchseg.training.objectives.supcon import SupCon
 from patchseg.training.objectives.supervised import Supervised
@@ -27,11 +29,14 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "channel_dropout": 0.0,
     },
     "supcon": {},
+    "detcon": {},
 }  # fmt: skip
 
 
-def objective_of(settings: TrainParameters, network: nn.Module, arithmetic: Any) -> Supervised:
+def objective_of(settings: TrainParameters, network: nn.Module, arithmetic: Any) -> Objective:
     """Return a way of learning, for a network; the settings are planned."""
+    if settings.objective == "detcon":
+        return DetCon(network, settings, arithmetic=arithmetic)
     loss = supervised(loss_of(settings.loss))
     if settings.objective == "supervised":
         return Supervised(network, loss, arithmetic=arithmetic)
@@ -49,12 +54,22 @@ def switched(settings: TrainParameters) -> TrainParameters:
     return settings.planned(**SWITCHES[settings.objective])
 
 
-def require_use(settings: TrainParameters) -> None:
-    """Refuse settings that an objective does not look at.
+def require_use(settings: TrainParameters, *, of_regions: bool) -> None:
+    """Refuse settings that an objective does not look at, and an objective that the masks are not for.
+
+    Args:
+        settings: As they are set.
+        of_regions: Whether the masks are regions, and no classes.
 
     Raises:
-        UsageError: One is set.
+        UsageError: One is set, or masks of classes would be learned as regions, or regions as classes.
     """
+    if of_regions != (settings.objective == "detcon"):
+        raise UsageError(
+            f"train.objective: {settings.objective} does not go with these patches, whose masks are "
+            f"{'regions' if of_regions else 'classes'}; images alone are learned from with `patchseg pretrain`, labels with any "
+            "--objective but detcon"
+        )
     for name, field in TrainParameters.model_fields.items():
         used = _users(name)
         if used and settings.objective not in used and getattr(settings, name) != field.default:
@@ -68,4 +83,5 @@ def _users(name: str) -> tuple[str, ...]:
     """Return the objectives that look at a setting; none where all do."""
     if name in LabelParameters.model_fields:
         return ()
-    return ("supcon",) if name in ContrastParameters.model_fields else TAUGHT
+    of_detcon = ("detcon",) if name in ("temperature", "exported") else ()
+    return (*(("supcon",) if name in ContrastParameters.model_fields else TAUGHT), *of_detcon)

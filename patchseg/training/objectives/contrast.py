@@ -8,7 +8,7 @@ After DetCon (Hénaff et al. 2021, arXiv:2103.10957), whose regions `patches.reg
 `Augmentation` as masks do, 255 outside; its recipe must be without CutMix, which would bring in the numbers of another image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from patchseg.models.features import padded, seen_at
 from patchseg.models.network import Network, initialize
 from patchseg.training.batch import View
 from patchseg.training.comparison import ratio
+
+STRIDE = 8  # pixels to a feature that is contrasted, or as near as the network has it
 
 
 def sampled(first: Tensor, second: Tensor, draws: Tensor, *, number: int) -> Tensor:
@@ -148,7 +150,7 @@ def region_contrast(
 
 
 def described(
-    network: Network, views: Sequence[View], ids: Tensor, *, level: int, head: nn.Module
+    network: Network, views: Sequence[View], ids: Tensor, *, level: int, head: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return the vectors of regions in two views, and which of these are there.
 

@@ -18,12 +18,12 @@ class Losses(NamedTuple):
 
     Attributes:
         total: Scalar to be minimized.
-        logits: (B, K, S, S) of the labelled patches, without gradient.
+        logits: (B, K, S, S) of the labelled patches, without gradient; None where nothing is learned from labels.
         parts: Scalars without gradient that are worth a curve, by name; means over patches.
     """
 
     total: Tensor
-    logits: Tensor
+    logits: Tensor | None
     parts: dict[str, Tensor]
 
 
@@ -38,10 +38,12 @@ class Objective(nn.Module):
         average: Of the network's weights, or None: what is validated and saved, and a teacher where there is one.
         idle: Whether a step may leave parameters without a gradient.
         teaches: Whether there must be an average, since it teaches.
+        class_weights: (K,) float32 on the device, of classes in the loss of labels, or None.
     """
 
     average: Average | None = None
     teaches = False
+    class_weights: Tensor | None = None
 
     def __init__(
         self, network: nn.Module, *, arithmetic: Callable[[], AbstractContextManager[Any]] = nullcontext

@@ -16,11 +16,9 @@ from patchseg.models.network import Network
 from patchseg.parameters import TrainParameters
 from patchseg.training.batch import Batch, View
 from patchseg.training.losses import SupervisedLoss
-from patchseg.training.objectives.contrast import Projector, described, region_contrast, same_classes
+from patchseg.training.objectives.contrast import STRIDE, Projector, described, region_contrast, same_classes
 from patchseg.training.objectives.objective import Losses, copied
 from patchseg.training.objectives.supervised import Supervised
-
-STRIDE = 8  # pixels to a feature that is contrasted, or as near as the network has it
 
 
 class SupCon(Supervised):
@@ -63,6 +61,7 @@ class SupCon(Supervised):
         parts = {"loss/labelled": found.total.detach()}
         if not batch.contrasted:
             return found._replace(parts=parts)
+        assert found.logits is not None
         contrast = self._contrast(batch.contrasted, found.logits.shape[1])
         return Losses(
             found.total + self._weight * contrast, found.logits, parts | {"loss/contrast": contrast.detach()}

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from patchseg.training.batch import Batch
 from patchseg.training.losses import SupervisedLoss
@@ -17,12 +17,7 @@ class Supervised(Objective):
         network: Raw pixels to logits.
         loss: Of logits, masks and class weights.
         arithmetic: See `Objective`.
-
-    Attributes:
-        class_weights: (K,) float32 on the device, or None.
     """
-
-    class_weights: Tensor | None = None
 
     def __init__(self, network: nn.Module, loss: SupervisedLoss, *, arithmetic: Any = nullcontext) -> None:
         super().__init__(network, arithmetic=arithmetic)

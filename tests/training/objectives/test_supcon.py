@@ -196,14 +196,15 @@ def test_a_network_that_shows_no_features_is_refused():
 )
 def test_what_an_objective_does_not_look_at_is_refused(values, told):
     with pytest.raises(UsageError, match=rf"^train\.{told}"):
-        require_use(TrainParameters(**values))
+        require_use(TrainParameters(**values), of_regions=False)
 
 
 def test_what_an_objective_looks_at_is_taken():
     require_use(
-        TrainParameters(objective="supcon", contrast_every=2, contrast_weight=0.5, temperature=0.2, ema=0.9)
+        TrainParameters(objective="supcon", contrast_every=2, contrast_weight=0.5, temperature=0.2, ema=0.9),
+        of_regions=False,
     )
-    require_use(TrainParameters(objective="mean-teacher", views=2, ema=0.9))
+    require_use(TrainParameters(objective="mean-teacher", views=2, ema=0.9), of_regions=False)
 
 
 @pytest.mark.slow
