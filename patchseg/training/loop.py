@@ -22,7 +22,9 @@ from patchseg.training.validate import Validation, validate
 _AGREE = (
     20  # steps after which the stop file is looked for, and several processes ask each other whether to stop
 )
-_SETTLED = 200  # steps after which a class that is never predicted is a reason to worry
+_SETTLED = (
+    200  # steps after which a class that is never predicted, or a score that falls, is a reason to worry
+)
 _FALL = 0.05  # of the mean IoU, at which a teacher is doubted
 STOP = "stop"  # the file in runs/NAME that ends a run
 
@@ -183,7 +185,7 @@ class Run:
         score, best = line.get("mean_iou"), self.learner.best
         if not self.learner.objective.teaches or score is None or best is None or score >= best - _FALL:
             return
-        if not self._fallen:
+        if not self._fallen and self.learner.step >= _SETTLED:
             self._fallen = True
             self.progress.say(
                 f"the score has fallen from {best:.4f} to {score:.4f}; best.pt holds the better network. If it does not rise "
