@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -34,6 +34,8 @@ from patchseg.patches.pairs import Pair, find_pairs
 from patchseg.progress import counted
 
 BATCH = 4
+# Numbers of the test images, in natural order, where the authors have not split the set.
+TESTED: dict[str, Callable[[int], bool]] = {"isbi2012_em": lambda number: number >= 24}
 BASE = "supervised"
 LABELS = {"synth_lines": (4, 8, 16), "isbi2012_em": (2, 4, 8), "nist_cells": (4, 8), "dsb2018": (4, 8)}
 
@@ -57,12 +59,12 @@ class Method:
 
 METHODS = {
     BASE: Method(others=False),
-    "supervised, strong": Method(others=False, strength="strong"),
+    "strong supervised": Method(others=False, strength="strong"),
     "matched": Method(),
     "fixmatch": Method("--objective fixmatch"),
     "mean-teacher": Method("--objective mean-teacher"),
     "supcon": Method("--objective supcon", others=False),
-    "detcon, then supervised": Method(pretrain=""),
+    "detcon then supervised": Method(pretrain=""),
 }
 
 
@@ -135,18 +137,11 @@ class Bench:
         path = Path("checkpoints/pretrained/best.pt")
         # Its patches are there until it is through.
         if not (folder / path).exists() or (folder / "checkpoints/pretrained.h5").exists():
-            flags = [
-                "--steps",
-                run.steps,
-                "-b",
-                BATCH,
-                "--seed",
-                run.seed,
-                "--threads",
-                self.threads,
-                "--resume",
-            ]
-            patchseg(["pretrain", patches, *flags, *shlex.split(METHODS[run.method].pretrain or "")], folder)
+            flags = f"--steps {run.steps} -b {BATCH} --seed {run.seed} --threads {self.threads} --resume"
+            patchseg(
+                ["pretrain", patches, *shlex.split(flags), *shlex.split(METHODS[run.method].pretrain or "")],
+                folder,
+            )
         return path
 
     def patches(self, run: Run) -> tuple[Path, tuple[Path, Path]]:
@@ -174,11 +169,8 @@ class Bench:
             pool = find_pairs(source / "images/train", source / "masks/train")
             return pool, (source / "images/test", source / "masks/test")
         pairs = find_pairs(source / "images", source / "masks")
-        held = [
-            p for number, p in enumerate(pairs) if number >= 24 or (name != "isbi2012_em" and number % 5 == 0)
-        ]
-        if name != "isbi2012_em":
-            held = [p for number, p in enumerate(pairs) if number % 5 == 0]
+        tested = TESTED.get(name, lambda number: number % 5 == 0)
+        held = [pair for number, pair in enumerate(pairs) if tested(number)]
         link([p.image for p in held], folder / "images")
         link([p.mask for p in held if p.mask], folder / "masks")
         return [p for p in pairs if p not in held], (folder / "images", folder / "masks")
@@ -247,7 +239,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--sets", default="synth_lines,isbi2012_em,nist_cells")
     parser.add_argument("--labels", help="numbers of labelled images; all of the set's when left out")
-    parser.add_argument("--methods", default=",".join(name for name in METHODS if "," not in name))
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1)
@@ -264,7 +256,7 @@ def main() -> None:
             for name in options.sets.split(",")
             for place, labels in enumerate(LABELS[name] if asked is None else asked)
             for method, seed in product(
-                options.methods.split(";" if ";" in options.methods else ","),
+                options.methods.split(","),
                 map(int, options.seeds.split(",")),
             )
         ]
