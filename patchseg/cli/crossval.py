@@ -23,7 +23,7 @@ from patchseg.studies.crossval import crossval
 
 _LEFT_OUT = (
     "prepare.output", "prepare.validation", "prepare.val_images", "prepare.val_masks", "prepare.fold", "train.seed",
-    "train.on_stop", *(name for name in AugmentParameters.model_fields if name != "strength"),
+    "train.on_stop", *(name for name in AugmentParameters.model_fields if name not in ("strength", "match")),
 )  # fmt: skip
 _WIDTH = 40
 

@@ -21,7 +21,7 @@ from patchseg.studies.learning_curve import learning_curve
 
 _LEFT_OUT = (
     "prepare.output", "train.seed", "train.on_stop",
-    *(name for name in AugmentParameters.model_fields if name != "strength"),
+    *(name for name in AugmentParameters.model_fields if name not in ("strength", "match")),
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from patchseg.cli.terminal import Terminal
 from patchseg.parameters import AugmentParameters, ModelParameters, Parameters, TrainParameters
 from patchseg.training.train import train
 
-_SWITCHES = tuple(name for name in AugmentParameters.model_fields if name != "strength")
+_SWITCHES = tuple(name for name in AugmentParameters.model_fields if name not in ("strength", "match"))
 
 
 @click.command
