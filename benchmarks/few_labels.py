@@ -60,11 +60,11 @@ class Method:
 METHODS = {
     BASE: Method(others=False),
     "strong supervised": Method(others=False, strength="strong"),
-    "matched": Method(),
-    "fixmatch": Method("--objective fixmatch"),
-    "mean-teacher": Method("--objective mean-teacher"),
+    "matched": Method("--match 0.7"),
+    "fixmatch": Method("--objective fixmatch --match 0.7"),
+    "mean-teacher": Method("--objective mean-teacher --match 0.7"),
     "supcon": Method("--objective supcon", others=False),
-    "detcon then supervised": Method(pretrain=""),
+    "detcon then supervised": Method("--match 0.7", pretrain=""),
 }
 
 

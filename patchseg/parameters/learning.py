@@ -103,7 +103,7 @@ class AugmentParameters(Section):
     drop_channel: float | None = share_setting("share that lose one of several channels [auto: by strength]")
     cutout: float | None = share_setting("share in which rectangles are blanked [auto: by strength]")
     match: float | None = share_setting(
-        "share that take over brightness and spread of another image, of those without masks too [auto: 0.7 where there are any]"
+        "share that take over brightness and spread of another image, of those without masks too [auto: 0.7 where many of those are darker or brighter]"
     )
     cutmix: float | None = share_setting(
         "share that get a rectangle, mask included, of another patch [auto: by strength]"

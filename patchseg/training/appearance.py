@@ -36,6 +36,17 @@ class Appearances:
         least = _LEAST * spread.max(axis=0)
         self.mean, self.spread = mean, np.maximum(spread, np.where(least > 0, least, 1.0))
 
+    @property
+    def foreign(self) -> float:
+        """The share of the images without masks that are darker or brighter, in any channel, than all labelled ones.
+
+        By a tenth of the spread of an image at least; 0 where there are none.
+        """
+        count = int(self._number.max()) + 1
+        mine, others, least = self.mean[:count], self.mean[count:], 0.1 * self.spread.max(axis=0)
+        beyond = (others < mine.min(axis=0) - least) | (others > mine.max(axis=0) + least)
+        return float(beyond.any(axis=1).mean()) if len(others) else 0.0
+
     def lent(self, images: Tensor, numbers: Numbers, draws: Draws, share: float) -> Tensor:
         """Give a share of the patches, in place, part of the way to the mean and spread of another image, and return them.
 

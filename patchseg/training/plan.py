@@ -18,6 +18,7 @@ from patchseg.training.optimizers import rate_for
 S = TypeVar("S", bound=Section)
 
 _RARE = 0.25  # of the patches that hold a class, below which patches are drawn for the classes
+_FOREIGN = 0.3  # of the images without masks, from which their looks are lent: with fewer it cost more than it brought
 _MANY = 3.0  # passes over the patches from which more variation pays
 _SPEED = {
     "cpu": 100.0,
@@ -35,7 +36,7 @@ class Facts(NamedTuple):
         shares: Share of the patches that hold each class, the background first.
         device: "cpu", "cuda" or "mps".
         processes: How many share a batch.
-        unlabelled: Number of the patches without labels.
+        foreign: Share of the images without masks that are darker or brighter than all labelled ones.
     """
 
     patch: int
@@ -43,7 +44,7 @@ class Facts(NamedTuple):
     shares: Sequence[float]
     device: str
     processes: int = 1
-    unlabelled: int = 0
+    foreign: float = 0.0
 
 
 class Choice(NamedTuple):
@@ -127,8 +128,11 @@ def plan(
         augment, "strength", "standard" if passes >= _MANY else "light",
         f"about {passes:.2g} passes over the patches are " + ("many" if passes >= _MANY else "few: there is no time for more"),
     )  # fmt: skip
-    if facts.unlabelled:
-        choose(augment, "match", 0.7, "patches take over the looks of images without masks")
+    if facts.foreign >= _FOREIGN:
+        choose(
+            augment, "match", 0.7,
+            f"{facts.foreign:.0%} of the images without masks are darker or brighter than all labelled ones, so patches take over their looks",
+        )  # fmt: skip
     return chosen
 
 

@@ -20,6 +20,7 @@ from patchseg.parameters import (
 from patchseg.patches.regions_file import is_of_regions
 from patchseg.patches.store import PatchFile
 from patchseg.progress import Progress, counted
+from patchseg.training.appearance import Appearances
 from patchseg.training.batches import Batches
 from patchseg.training.budget import Budget
 from patchseg.training.keeper import Keeper
@@ -166,8 +167,8 @@ def name_of(given: str | None, patches: Path) -> str:
 def _facts(file: PatchFile, device: str) -> Facts:
     held = (file.class_counts > 0).mean(axis=0)
     shares = [float(share) for share in held]
-    counts = file.counts
-    return Facts(file.head.patch, counts["train"], shares, device, devices.ranks(), counts["unlabelled"])
+    foreign = Appearances(file).foreign if file.counts["unlabelled"] else 0.0
+    return Facts(file.head.patch, file.counts["train"], shares, device, devices.ranks(), foreign)
 
 
 def _require_shares(batch: int) -> None:

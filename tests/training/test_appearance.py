@@ -110,15 +110,30 @@ def test_batches_are_matched_as_the_draws_say_and_the_rest_stays(tmp_path, noise
         assert 5 < sum(changed) < 25
 
 
-def test_a_run_with_images_without_masks_matches_and_says_so(tmp_path, run_training, some_unlabelled):
+def test_foreign_looks_are_those_beyond_all_labelled_ones(stored, tmp_path, noise, write_patches):
+    with PatchFile(stored) as file:
+        assert Appearances(file).foreign == 1.0
+    images, masks = noise(6)
+    with PatchFile(write_patches(tmp_path / "a.h5", images, masks, unlabelled=images[:3])) as file:
+        assert Appearances(file).foreign == 0.0  # of a tenth of the spread nobody speaks
+    with PatchFile(write_patches(tmp_path / "b.h5", images, masks)) as file:
+        assert Appearances(file).foreign == 0.0
+
+
+def test_a_run_matches_where_looks_are_foreign_and_says_so(tmp_path, run_training, noise, write_patches):
     lines = []
+    images, masks = noise(6, side=16)
+    some_unlabelled = write_patches(tmp_path / "p.h5", images, masks, unlabelled=images // 8 + 200)
 
     class Told:
         def __getattr__(self, name):
             return lambda *given, **_: lines.append(str(given[0])) if name == "say" else None
 
     run_training(tmp_path, file=some_unlabelled, steps=2, batch=2, progress=Told())
-    assert any(line.strip().startswith("augment.match 0.7: patches take over the looks") for line in lines)
+    assert any(
+        line.strip().startswith("augment.match 0.7: 100% of the images without masks are darker or brighter")
+        for line in lines
+    )
     record = json.loads((tmp_path / "runs/run/parameters.effective.json").read_text())
     assert record["augment.match"] == {"value": 0.7, "source": "plan"}
 
