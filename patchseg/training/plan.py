@@ -61,6 +61,20 @@ class Choice(NamedTuple):
     reason: str
 
 
+class _Plan:
+    """Gathers choices of what nobody has set."""
+
+    def __init__(self) -> None:
+        self.chosen: list[Choice] = []
+
+    def choose(self, section: Section, name: str, value: Any, reason: str) -> Any:
+        """Return what is set, or choose a value and return that."""
+        known = getattr(section, name)
+        if known is None:
+            self.chosen.append(Choice(f"{section.section}.{name}", value, reason))
+        return value if known is None else known
+
+
 def plan(
     facts: Facts, model: ModelParameters, train: TrainParameters, augment: AugmentParameters
 ) -> list[Choice]:
@@ -75,65 +89,83 @@ def plan(
     Returns:
         The choices, in the order in which one rests on the other.
     """
-    chosen: list[Choice] = []
+    made = _Plan()
+    width, batch = _network(made, facts, model, train)
+    _course(made, facts, model, train, width, batch=batch)
+    _variation(made, facts, augment, passes_of(facts, train, batch))
+    return made.chosen
 
-    def choose(section: Section, name: str, value: Any, reason: str) -> Any:
-        known = getattr(section, name)
-        if known is None:
-            chosen.append(Choice(f"{section.section}.{name}", value, reason))
-        return value if known is None else known
 
+def _network(
+    made: _Plan, facts: Facts, model: ModelParameters, train: TrainParameters
+) -> tuple[int | None, int]:
+    """Choose the size of network and batch, and return them: the width, where it has one, and the patches a step."""
     on_gpu, known = facts.device != "cpu", defaults(model.name)
     levels, width = levels_for(facts.patch, model.upsampling), None
     if "levels" in known:
         seen = receptive_field(levels, model.upsampling)
-        choose(model, "levels", levels, f"sees {seen} pixels, a patch has {facts.patch}")
-        width = choose(
+        made.choose(model, "levels", levels, f"sees {seen} pixels, a patch has {facts.patch}")
+        width = made.choose(
             model, "width", 32 if on_gpu else 8,
             "a GPU has time for it" if on_gpu else "without a GPU, more steps are worth more than more channels",
         )  # fmt: skip
-    batch = choose(
+    batch = made.choose(
         train, "batch", 16 if on_gpu else 4,
         "fills a GPU" if on_gpu else "without a GPU, smaller batches make more steps",
     )  # fmt: skip
     at_once = min(train.micro_batch or batch, batch // facts.processes)
     if "norm" in known:
-        choose(
+        made.choose(
             model, "norm", "batch" if at_once >= 4 else "group",
             f"batches of {at_once} " + ("tell mean and spread" if at_once >= 4 else "are too small to tell mean and spread"),
         )  # fmt: skip
-    choose(
+    return width, batch
+
+
+def _course(
+    made: _Plan,
+    facts: Facts,
+    model: ModelParameters,
+    train: TrainParameters,
+    width: int | None,
+    *,
+    batch: int,
+) -> None:
+    """Choose the rate and its course, what is drawn, and what is averaged."""
+    made.choose(
         train, "rate", rate_for(train, width),
         f"suits {train.optimizer} and " + (f"a width of {width}" if width else "networks other than the U-Net"),
     )  # fmt: skip
     if model.pretrained or model.encoder_weights:
-        choose(train, "encoder_rate", 0.1, "keeps most of what the encoder has learned before")
+        made.choose(train, "encoder_rate", 0.1, "keeps most of what the encoder has learned before")
     sgd = train.optimizer == "sgd"
-    choose(train, "schedule", "poly" if sgd else "onecycle", f"suits {train.optimizer}")
+    made.choose(train, "schedule", "poly" if sgd else "onecycle", f"suits {train.optimizer}")
     rarest = min((share for share in facts.shares[1:] if share), default=1.0)
     rare = rarest < _RARE
-    choose(
+    made.choose(
         train, "centred", 0.33 if rare else 0.0,
         f"the rarest class is in {rarest:.0%} of the patches" + (", so some are drawn for it" if rare else ""),
     )  # fmt: skip
     steps = steps_of(train, batch, facts.patches)
     decay = 0.999 if steps is None else decay_for(steps)
-    choose(
+    made.choose(
         train, "ema", decay,
         "until the steps are known" if steps is None
         else f"averages about {min(steps, round(1 / (1 - decay)))} of {counted(steps, 'step')}",
     )  # fmt: skip
-    passes = passes_of(facts, train, batch)
-    choose(
+
+
+def _variation(made: _Plan, facts: Facts, augment: AugmentParameters, passes: float) -> None:
+    """Choose how much patches are varied, by how often each is seen and what the others look like."""
+    made.choose(
         augment, "strength", "standard" if passes >= _MANY else "light",
         f"about {passes:.2g} passes over the patches are " + ("many" if passes >= _MANY else "few: there is no time for more"),
     )  # fmt: skip
     if facts.foreign >= _FOREIGN:
-        choose(
+        made.choose(
             augment, "match", 0.7,
             f"{facts.foreign:.0%} of the images without masks are darker or brighter than all labelled ones, so patches take over their looks",
         )  # fmt: skip
-    return chosen
 
 
 def passes_of(facts: Facts, train: TrainParameters, batch: int) -> float:

@@ -111,7 +111,7 @@ def _begun(
         model = shaped_as(model, Path(parameters.weights))
     require_settings(model, parameters)
     require_use(parameters, of_regions=is_of_regions(file.head))
-    choices = plan(_facts(file, device.type), model, parameters, augment)
+    choices = plan(_facts(file, device.type, augment), model, parameters, augment)
     parameters, model = filled(parameters, choices), filled(model, choices)
     augment, parameters = filled(augment, choices), switched(parameters)
     assert parameters.batch is not None
@@ -164,10 +164,12 @@ def name_of(given: str | None, patches: Path) -> str:
     return name
 
 
-def _facts(file: PatchFile, device: str) -> Facts:
+def _facts(file: PatchFile, device: str, augment: AugmentParameters) -> Facts:
     held = (file.class_counts > 0).mean(axis=0)
     shares = [float(share) for share in held]
-    foreign = Appearances(file).foreign if file.counts["unlabelled"] else 0.0
+    # All patches are read for it, so not where it decides nothing.
+    asked = augment.match is None and file.counts["unlabelled"]
+    foreign = Appearances(file).foreign if asked else 0.0
     return Facts(file.head.patch, file.counts["train"], shares, device, devices.ranks(), foreign)
 
 
