@@ -38,7 +38,6 @@ class Learner:
         settings: The section `train`, planned.
         gradients: What a batch does to the network.
         course: The factor of the rate.
-        exported: Whether the average of the weights (the teacher of what has one) is validated first and saved, or the network.
         step: Steps done.
         best: Best mean IoU so far.
     """
@@ -49,7 +48,6 @@ class Learner:
     settings: TrainParameters
     gradients: Gradients
     course: Course
-    exported: Role = "teacher"
     step: int = 0
     best: float | None = None
     means: Means = field(default_factory=Means)
@@ -85,7 +83,7 @@ class Learner:
         )
         course = Course(settings.schedule or "onecycle", settings.warm_up, settings.patience)
         optimizer = optimizer_of(network, settings, objective.heads)
-        learner = cls(spec, objective, optimizer, settings, gradients, course, exported=settings.exported)
+        learner = cls(spec, objective, optimizer, settings, gradients, course)
         if isinstance(settings.class_weights, list):
             learner.weigh(settings.class_weights)
         return learner
@@ -218,13 +216,13 @@ class Learner:
 
     def predictor(self, role: Role | None = None) -> Predictor:
         """Return the network as it would be saved now, or one of the two, for a validation; all processes ask for it at once."""
-        shown = self._network_of(role or self.exported)
+        shown = self._network_of(role or self.settings.exported)
         devices.share_statistics(shown)
         return Predictor([folded(shown.eval())], self.device, self.precision)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights to infer with, on the CPU: the average where there is one."""
-        return copied(self._network_of(self.exported))
+        return copied(self._network_of(self.settings.exported))
 
     def _network_of(self, role: Role) -> nn.Module:
         average = self.average if role == "teacher" else None
@@ -238,7 +236,7 @@ class Learner:
             "course": self.course.state(), "micro": self.gradients.micro, "scaler": self.gradients.scaler.state_dict(),
             "network": None if self.average is None else copied(self.network),
             "ema": None if self.average is None else self.average.decay,
-            "teacher": None if self.average is None or self.exported == "teacher" else copied(self.average.network),
+            "teacher": None if self.average is None or self.settings.exported == "teacher" else copied(self.average.network),
         }  # fmt: skip
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:

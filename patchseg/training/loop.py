@@ -204,7 +204,7 @@ class Run:
         """Return the score of the one of teacher and student that is not saved."""
         if not self.learner.objective.teaches:
             return {}
-        role: Role = "student" if self.learner.exported == "teacher" else "teacher"
+        role: Role = "student" if self.learner.settings.exported == "teacher" else "teacher"
         found = validate(self.keeper.file, self.learner.predictor(role))
         return {f"mean_iou/{role}": found.confusion.mean_iou} if found else {}
 

@@ -73,14 +73,7 @@ def augment(
         recipe_of(parameters), patch=head.patch, margin=head.margin, channels=head.channels,
         device=torch.device("cpu"), appearances=looks,
     )  # fmt: skip
-    seen = _seen(head, images, masks, chosen, vary, seed=seed)
-    rows = []
-    for place in range(len(chosen)):
-        rows += [
-            _beside([_shown(pixels[place], head.channels) for pixels, _ in seen]),
-            _beside([picture.colorize(labels[place], head.classes.palette) for _, labels in seen]),
-        ]
-    sheet = np.concatenate([_between(rows[0].shape[1]), *rows])
+    sheet = _drawn(_seen(head, images, masks, chosen, vary, seed=seed), head)
     with open_writer(output, sheet.shape) as writer:
         writer.write(sheet)
     progress.say(
@@ -100,6 +93,17 @@ def _seen(
         pixels, labels = vary(torch.from_numpy(images), torch.from_numpy(masks), draws, numbers=numbers)
         seen.append((pixels.permute(0, 2, 3, 1).numpy(), labels.numpy()))
     return seen
+
+
+def _drawn(seen: list[tuple[Array, NDArray[np.uint8]]], head: Head) -> NDArray[np.uint8]:
+    """Return the sheet, (h, w, 3): a row of images a patch, and its masks below."""
+    rows = []
+    for place in range(len(seen[0][0])):
+        rows += [
+            _beside([_shown(pixels[place], head.channels) for pixels, _ in seen]),
+            _beside([picture.colorize(labels[place], head.classes.palette) for _, labels in seen]),
+        ]
+    return np.concatenate([_between(rows[0].shape[1]), *rows])
 
 
 def _shown(image: Array, channels: list[dict[str, float]]) -> NDArray[np.uint8]:
